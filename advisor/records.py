@@ -1,0 +1,401 @@
+"""What the advisor finds and says, as frozen records. These are the JSON contract.
+
+A record that carries a figure carries its basis too (:class:`Claim`). Unknown is ``None``, never 0.
+Units are the last word of a name: bytes, seconds, samples. A *step* is an optimizer step: it sees
+``micro_batch * accumulation`` samples.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from advisor import schema
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: Any) -> Any:
+        """Says to type checkers that a decorator makes dataclasses; in Python itself from 3.11 on."""
+        return lambda decorator: decorator
+
+
+PROBE_SCHEMA = "cfgadvise.probe/1"
+ADVICE_SCHEMA = "cfgadvise.advice/1"
+
+Basis = Literal["measured", "predicted", "rule", "user"]
+Verdict = Literal["recommended", "acceptable", "not_recommended", "infeasible"]
+Outcome = Literal["ok", "oom", "error", "timeout", "non_finite"]
+Severity = Literal["blocker", "warning", "info"]
+Sign = Literal["+", "-", "!"]
+Value = int | float | str | None
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def record(cls: C) -> C:
+    """Make a class a frozen, slotted, keyword-only dataclass: a document, not an object with a life."""
+    return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+
+
+@record
+class Claim:
+    """One figure, the interval around it, and why anyone should believe it.
+
+    ``measured`` is the point that was run; ``predicted`` comes from a model, with an interval;
+    ``rule`` from a named law; ``user`` was given. ``value`` may be unknown while its bounds are not.
+    """
+
+    value: float | int | None
+    low: float | int | None = None
+    high: float | int | None = None
+    basis: Basis
+    source: str
+
+    def __post_init__(self) -> None:
+        present = [x for x in (self.low, self.value, self.high) if x is not None]
+        if not all(math.isfinite(x) for x in present):
+            raise ValueError("a figure must be finite; write null where it is unknown")
+        if present != sorted(present):
+            raise ValueError(f"expected low <= value <= high, found {self.low}, {self.value}, {self.high}")
+
+
+@record
+class Note:
+    """A remark with an identity, so that it can be said in any language.
+
+    ``text`` is the English sentence; ``id`` and ``values`` are what a catalogue needs to say it anew.
+    """
+
+    id: str
+    text: str
+    values: dict[str, Value] = dataclasses.field(default_factory=dict)
+
+
+@record
+class Reason:
+    """A :class:`Note` that speaks for (``+``), against (``-``) or warns about (``!``) an option."""
+
+    sign: Sign
+    text: str
+    id: str
+    values: dict[str, Value] = dataclasses.field(default_factory=dict)
+
+
+# ---- the machine --------------------------------------------------------------------------------
+
+
+@record
+class Host:
+    """The computer and the software on it that decides what a training step can do."""
+
+    os: str
+    cpu_name: str | None
+    num_cores: int
+    ram_total_bytes: int
+    ram_available_bytes: int
+    python_version: str
+    torch_version: str | None
+    torch_cuda_version: str | None
+    driver_version: str | None
+    driver_cuda_version: str | None
+    in_container: bool
+
+
+@record
+class Device:
+    """One place where a step can run. A field that could not be read is named in ``unknown``."""
+
+    index: int | None
+    kind: Literal["cuda", "cpu", "mps", "xpu"]
+    name: str
+    uuid: str | None
+    total_bytes: int | None
+    free_bytes: int | None
+    usable_bytes: int | None
+    used_by_others_bytes: int | None
+    compute_capability: str | None
+    num_cores: int | None
+    temperature_c: float | None
+    power_w: float | None
+    power_limit_w: float | None
+    default_power_limit_w: float | None
+    unknown: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@record
+class Check:
+    """Something on this machine that costs the user, and the line that mends it."""
+
+    id: str
+    severity: Severity
+    device: int | None
+    message: str
+    fix: str | None
+    values: dict[str, Value] = dataclasses.field(default_factory=dict)
+
+
+@record
+class Probe:
+    """Everything that ``cfgadvise probe`` says."""
+
+    schema: Literal["cfgadvise.probe/1"] = "cfgadvise.probe/1"
+    host: Host
+    devices: tuple[Device, ...]
+    checks: tuple[Check, ...]
+
+
+@record
+class Setting:
+    """How somebody trains now: what every option is compared with and scaled from."""
+
+    micro_batch: int
+    accumulation: int
+    lr: Claim
+    beta1: Claim
+    beta2: Claim
+    ema_decay: Claim
+    warmup_samples: Claim
+
+    @property
+    def effective_batch(self) -> int:
+        """Samples an optimizer step sees."""
+        return self.micro_batch * self.accumulation
+
+
+# ---- what was measured --------------------------------------------------------------------------
+
+
+@record
+class StepTime:
+    """Seconds an optimizer step takes: median of ``n`` steps, with the bounds of its interval."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+
+@record
+class Measurement:
+    """One (micro-batch, accumulation) that was run in a process of its own.
+
+    ``peak_allocated_bytes`` counts live tensors. ``peak_reserved_bytes`` is what the process took
+    from the device: the allocator's reservation on CUDA, the resident set's growth on a CPU.
+    ``first_step_s`` stands apart: it creates optimizer state and warms caches.
+    """
+
+    micro_batch: int
+    accumulation: int
+    outcome: Outcome
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    first_step_s: float | None = None
+    step_s: StepTime | None = None
+    steps_run: int = 0
+    message: str | None = None
+
+
+@record
+class MemoryPrediction:
+    """Reserved bytes at a micro-batch that was not run."""
+
+    micro_batch: int
+    reserved_bytes: int
+    low: int
+    high: int
+
+
+@record
+class Breakdown:
+    """Where the memory of a step goes. ``None`` where it was not determined."""
+
+    weights_bytes: int | None = None
+    gradients_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    ema_bytes: int | None = None
+    activations_bytes_per_sample: int | None = None
+    context_bytes: int | None = None
+
+
+@record
+class Memory:
+    """How much may be used, how far up it was run, and what larger sizes would take.
+
+    ``max_micro_batch`` is the largest that was run and fitted the budget.
+    """
+
+    max_micro_batch: int | None
+    budget_bytes: int | None
+    predicted: tuple[MemoryPrediction, ...] = ()
+    breakdown: Breakdown = Breakdown()
+
+
+@record
+class Speed:
+    """The fit ``t(b, a) = a (alpha + beta b) + gamma``; all ``None`` where it does not hold."""
+
+    alpha_s: float | None = None
+    beta_s: float | None = None
+    gamma_s: float | None = None
+    log_rmse: float | None = None
+    knee_micro_batch: int | None = None
+
+
+@record
+class NoiseScale:
+    """Gradient noise scale in samples: McCandlish et al., arXiv 1812.06162, section 2.2."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+# ---- what is advised ----------------------------------------------------------------------------
+
+
+@record
+class Option:
+    """One setting with its price. ``run_s`` is the whole run; ``time_to_same_progress`` is a ratio
+    to the present setting, below 1 when the option gets there sooner."""
+
+    id: str
+    micro_batch: int
+    accumulation: int
+    effective_batch: int
+    lr: Claim
+    betas: tuple[Claim, Claim]
+    ema_decay: Claim
+    warmup_samples: Claim
+    peak_reserved_bytes: Claim
+    memory_frac: Claim
+    step_s: Claim
+    samples_per_s: Claim
+    steps_per_epoch: int
+    run_s: Claim
+    time_to_same_progress: Claim
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+
+
+@record
+class Milestone:
+    """A point of the run at which to look, in all the units that people count in."""
+
+    id: str
+    samples: int
+    step: int
+    epoch: float
+    elapsed_s: Claim
+
+
+@record
+class WorkloadRef:
+    """Which step was measured: a preset's name or ``file.py:function``, and its parameters."""
+
+    name: str
+    parameters: dict[str, Value]
+
+
+@record
+class Dataset:
+    """How many items there are, and where that number comes from."""
+
+    num_items: int
+    num_classes: int | None = None
+    source: str
+
+
+@record
+class Provenance:
+    """Who said this, when, with what: enough to repeat it."""
+
+    cfgadvise_version: str
+    created_at_utc: str
+    command: str
+    host: Host | None
+
+
+@record
+class Advice:
+    """The answer, with all of its evidence: a report needs nothing else."""
+
+    schema: Literal["cfgadvise.advice/1"] = "cfgadvise.advice/1"
+    device: Device
+    workload: WorkloadRef
+    dataset: Dataset
+    run_samples: Claim
+    measurements: tuple[Measurement, ...]
+    optimizer_steps_run: int
+    oom_count: int
+    elapsed_s: float
+    memory: Memory
+    speed: Speed
+    noise_scale: NoiseScale | None
+    recommended: Option
+    options: tuple[Option, ...]
+    milestones: tuple[Milestone, ...]
+    monitoring: tuple[Note, ...]
+    warnings: tuple[Note, ...]
+    provenance: Provenance
+
+    def to_json(self) -> str:
+        """The JSON that ``cfgadvise recommend --json`` prints and ``advice.json`` holds."""
+        return schema.to_json(self)
+
+    @property
+    def present(self) -> Option:
+        """The option that keeps the present setting."""
+        return next(option for option in self.options if option.id == "keep")
+
+
+# ---- what a run says ----------------------------------------------------------------------------
+
+
+@record
+class Progress:
+    """Where a training run stands: one frame of the live screen, one line of the plain log."""
+
+    run_name: str
+    device_name: str
+    micro_batch: int
+    accumulation: int
+    samples: int
+    total_samples: int
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float | None
+    validation_loss: float | None
+    lr: float
+    samples_per_s: float | None
+    elapsed_s: float
+    remaining_s: Claim
+    peak_reserved_bytes: int | None
+    next_milestone_samples: int | None
+
+
+@record
+class ClassifierAccuracy:
+    """Accuracy on held-out real items of one classifier, by what it was trained on (0 to 1)."""
+
+    classifier: str
+    num_test_items: int
+    real_only: float
+    synthetic_only: float
+    real_and_synthetic: float
+
+
+@record
+class Evaluation:
+    """``RUN/evaluation.json``: what the generated items are good for."""
+
+    schema: Literal["cfgadvise.evaluation/1"] = "cfgadvise.evaluation/1"
+    checkpoint_samples: int
+    num_generated: int
+    guidance: float
+    sampling_steps: int
+    accuracy: ClassifierAccuracy | None
+    notes: tuple[Note, ...] = ()
