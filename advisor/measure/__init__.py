@@ -1,0 +1,1 @@
+"""What does a step cost here? Child processes that run it, and what is read off them."""

@@ -1,0 +1,1 @@
+"""What should I run? Scaling rules, options with their price, and the choice among them."""

@@ -1,0 +1,81 @@
+"""What the advisor needs to know of a training step; it knows nothing else of what is trained."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from advisor.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Ema(Protocol):
+    """Moving averages of the weights."""
+
+    def update(self) -> object:
+        """Take in the weights as they are after an optimizer step."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Workload:
+    """One training step, taken apart so that it can be run at any batch size.
+
+    Attributes:
+        model: what is trained.
+        optimizer: over the model's parameters.
+        batch: ``batch(n)`` gives a batch of ``n`` samples, on the device.
+        loss: ``loss(model, batch)`` gives the mean loss over that batch, a scalar with a gradient.
+        ema: updated once an optimizer step, if there is one.
+        eval_step: one evaluation or sampling step, run without gradients.
+        clip_norm: the gradient's norm is clipped to this before the optimizer step.
+        autocast_dtype: the loss is computed under autocast with this type.
+    """
+
+    model: "torch.nn.Module"
+    optimizer: "torch.optim.Optimizer"
+    batch: Callable[[int], Any]
+    loss: Callable[[Any, Any], "torch.Tensor"]
+    ema: Ema | None = None
+    eval_step: Callable[[], object] | None = None
+    clip_norm: float | None = None
+    autocast_dtype: "torch.dtype | None" = None
+
+    def __post_init__(self) -> None:
+        problems = [text for text in self._problems() if text]
+        if problems:
+            raise UsageError("Workload: " + "; ".join(problems))
+
+    def _problems(self) -> list[str | None]:
+        return [
+            _lacks(self.model, "model", "parameters", "a torch.nn.Module"),
+            _lacks(self.optimizer, "optimizer", "step", "a torch.optim.Optimizer"),
+            None if callable(self.batch) else "batch must be a function of n, the number of samples",
+            None if callable(self.loss) else "loss must be a function of (model, batch)",
+            None if self.ema is None else _lacks(self.ema, "ema", "update", "an object with update()"),
+            None if self.eval_step is None or callable(self.eval_step) else "eval_step must be a function",
+            _clip_problem(self.clip_norm),
+            _dtype_problem(self.autocast_dtype),
+        ]
+
+
+def _lacks(value: object, name: str, method: str, expected: str) -> str | None:
+    if callable(getattr(value, method, None)):
+        return None
+    return f"{name} must be {expected}, found {type(value).__name__}"
+
+
+def _clip_problem(clip_norm: object) -> str | None:
+    if clip_norm is None:
+        return None
+    is_number = isinstance(clip_norm, (int, float)) and not isinstance(clip_norm, bool)
+    if is_number and math.isfinite(clip_norm) and clip_norm > 0:  # type: ignore[arg-type, operator]
+        return None
+    return f"clip_norm must be a positive number or None, found {clip_norm!r}"
+
+
+def _dtype_problem(dtype: object) -> str | None:
+    if dtype is None or str(dtype) in ("torch.float16", "torch.bfloat16"):
+        return None
+    return f"autocast_dtype must be torch.float16, torch.bfloat16 or None, found {dtype!r}"
