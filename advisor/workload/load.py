@@ -81,8 +81,8 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _load_module(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script does not look there, `python -m` does
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script does not look there, `python -m` does
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

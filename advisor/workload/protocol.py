@@ -51,10 +51,10 @@ class Workload:
         return [
             _lacks(self.model, "model", "parameters", "a torch.nn.Module"),
             _lacks(self.optimizer, "optimizer", "step", "a torch.optim.Optimizer"),
-            None if callable(self.batch) else "batch must be a function of n, the number of samples",
-            None if callable(self.loss) else "loss must be a function of (model, batch)",
+            _lacks(self.batch, "batch", "__call__", "a function of n, the number of samples"),
+            _lacks(self.loss, "loss", "__call__", "a function of (model, batch)"),
             None if self.ema is None else _lacks(self.ema, "ema", "update", "an object with update()"),
-            None if self.eval_step is None or callable(self.eval_step) else "eval_step must be a function",
+            None if self.eval_step is None else _lacks(self.eval_step, "eval_step", "__call__", "a function"),
             _clip_problem(self.clip_norm),
             _dtype_problem(self.autocast_dtype),
         ]

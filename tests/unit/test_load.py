@@ -45,7 +45,7 @@ def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["step.py", "step.py:", ":make", "step.py:not a name"])
 def test_a_spec_without_a_function_says_how_to_write_one(spec: str) -> None:
-    with pytest.raises(UsageError, match="my_step.py:make"):
+    with pytest.raises(UsageError, match=r"my_step\.py:make"):
         load_factory(spec)
 
 

@@ -1,0 +1,155 @@
+"""Every sentence of an advice: an id, its English template, and the values that fill it.
+
+Values are numbers in base units; the template says how they are written: ``{peak_bytes:bytes}``,
+``{step_s:duration}``, ``{lr:lr}``, ``{num_items:count}``, ``{share:percent}``, ``{ratio:ratio}``.
+Another language needs only its own templates and :func:`fill`.
+"""
+
+import string
+from typing import Any
+
+from advisor.records import Note, Reason, Sign, Value
+from advisor.units import format_bytes, format_count, format_duration, format_lr
+
+REASONS: dict[str, str] = {
+    # ---- an option's price and gain
+    "present_setting": "This is the present setting: nothing has to be changed or tuned again.",
+    "same_effective_batch": (
+        "The effective batch stays {effective_batch}: learning rate, betas, EMA and warm-up stay as they are."
+    ),
+    "faster": (
+        "An optimizer step takes {step_s:duration} instead of {present_step_s:duration}: {ratio:ratio} of the time"
+        " (interval {low:ratio} to {high:ratio})."
+    ),
+    "slower": (
+        "An optimizer step takes {step_s:duration} instead of {present_step_s:duration}: {ratio:ratio} times as long"
+        " (interval {low:ratio} to {high:ratio})."
+    ),
+    "within_noise": (
+        "An optimizer step takes {step_s:duration} instead of {present_step_s:duration} (ratio {low:ratio} to"
+        " {high:ratio}): no gain above {min_gain:percent} that stands out of the measuring noise."
+    ),
+    "throughput": "{samples_per_s:count} samples a second instead of {present_samples_per_s:count}.",
+    "fits": "Peak memory {peak_bytes:bytes}: {share:percent} of the {budget_bytes:bytes} that may be used.",
+    "more_memory": "Peak memory {peak_bytes:bytes} instead of {present_bytes:bytes}.",
+    "less_memory": "Peak memory {peak_bytes:bytes} instead of {present_bytes:bytes}.",
+    "scaled_lr": (
+        "The learning rate has to follow: {present_lr:lr} to {lr:lr}, plausible from {low:lr} to {high:lr};"
+        " beta2 and EMA decay are rescaled with it."
+    ),
+    "steps_per_epoch": "{steps} optimizer steps an epoch instead of {present_steps}.",
+    "no_noise_scale": (
+        "The gradient noise scale is not known, so the time to the same progress is only known to be"
+        " {low:ratio} to {high:ratio} of the present one."
+    ),
+    "retune": "The effective batch changes by a factor of {factor:ratio}, beyond 4: tune the learning rate anew.",
+    "untested_lr": (
+        "What a learning rate is worth cannot be seen in a few steps: compare the validation loss at equal samples."
+    ),
+    "when_slow": "Worth a trial if the validation loss still falls steadily, but slowly.",
+    "when_unstable": "Worth a trial if the loss swings more than its own sampling noise, or many steps are clipped.",
+    "unstable_risk": "Twice the learning rate may be unstable; keep the warm-up and watch the share of clipped steps.",
+    "slow_risk": "Half the learning rate needs more samples to the same loss.",
+    "saves_memory": "Fits where the present micro-batch does not; the effective batch is the same.",
+    # ---- why an option cannot be had
+    "does_not_fit": "Needs {peak_bytes:bytes}; {budget_bytes:bytes} may be used.",
+    "out_of_memory": "Ran out of memory within {budget_bytes:bytes}.",
+    "out_of_memory_unknown": "Ran out of memory.",
+    "too_large_to_try": (
+        "Not run: up to {bound_bytes:bytes} by proportion, more than the {limit_bytes:bytes} of memory that is free now."
+    ),
+    "timed_out": "Did not finish a step in time: {message}",
+    "failed": "Could not be run: {message}",
+    "non_finite": "The loss was NaN or infinite.",
+    "over_max_batch": "Micro-batch {micro_batch} is above the limit of {max_batch}.",
+}
+
+NOTES: dict[str, str] = {
+    # ---- warnings
+    "default_run_length": (
+        "No run length was given: {epochs} epochs ({samples:count} samples) are assumed for times and milestones."
+    ),
+    "default_lr": (
+        "No learning rate was given: {lr:lr} is a rule of thumb (1e-4 at batch 16, square root of the batch),"
+        " not a tuned value."
+    ),
+    "epoch_convention": (
+        "Steps an epoch are rounded up: {steps}, the last one with {last_batch} of {effective_batch} samples;"
+        " with drop_last there are {steps_drop_last}."
+    ),
+    "batch_above_dataset": "The effective batch of {effective_batch} is larger than the data set of {num_items} items.",
+    "present_does_not_fit": "The present setting does not run on this device: {message}",
+    "not_interleaved": (
+        "The settings were timed one after the other, because together they do not fit in half of the memory:"
+        " a drift of the clock speed is not cancelled."
+    ),
+    "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
+    "no_budget": "How much memory may be used is not known; give --memory-budget to have settings refused that exceed it.",
+    "no_noise_scale": "The gradient noise scale was not measured: no change of the effective batch is recommended.",
+    # ---- monitoring
+    "loss_baseline": (
+        "Write down the training and validation loss at step {step} ({samples:count} samples):"
+        " every later loss is compared with these, not with a fixed number."
+    ),
+    "plateau": (
+        "Compare the validation loss every {every_steps:count} steps ({share:percent} of the run), on the same items and"
+        " noise: a change below {tolerance:percent} twice running is a plateau, so let the learning rate decay or stop."
+    ),
+    "overfitting": (
+        "If the validation loss rises at two checkpoints running ({every_steps:count} steps apart) while the training"
+        " loss falls, use the checkpoint before the rise."
+    ),
+    "oscillation": (
+        "Judge swings on means of {block_steps} steps: only a variance of these means above {factor} times the value"
+        " that single steps explain (variance / {block_steps}) is an oscillation."
+    ),
+    "step_time": (
+        "A step takes {median_s:duration}, {high_s:duration} at most while it was measured: a mean of"
+        " {block_steps} steps above that means other load, throttling or a slow disk."
+    ),
+    "memory": "Peak memory was {peak_bytes:bytes}: more than {budget_bytes:bytes} is not available.",
+    "clipping": (
+        "Count the steps whose gradient is clipped (norm above {clip_norm}): above {share:percent} of them"
+        " the learning-rate rule does not hold, so lower the learning rate first."
+    ),
+    "look": "Look at the outputs at the milestones, side by side with those of the milestone before.",
+}
+
+
+class _Writer(string.Formatter):
+    """Writes a value as its unit is written; ``None`` as "unknown"."""
+
+    def __init__(self, unknown: str) -> None:
+        self._unknown = unknown
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return self._unknown
+        if format_spec in _FORMATS:
+            return _FORMATS[format_spec](value)
+        return str(super().format_field(value, format_spec))
+
+
+_FORMATS = {
+    "bytes": format_bytes,
+    "duration": format_duration,
+    "lr": format_lr,
+    "count": lambda value: format_count(round(value)) if value >= 10 else f"{value:.3g}",
+    "percent": lambda share: f"{100 * share:.3g} %",
+    "ratio": lambda ratio: f"{ratio:.2f}",
+}
+
+
+def fill(template: str, values: dict[str, Value], *, unknown: str = "unknown") -> str:
+    """The sentence, with every value in its unit."""
+    return _Writer(unknown).vformat(template, (), values)
+
+
+def reason(sign: Sign, reason_id: str, **values: Value) -> Reason:
+    """A reason of the catalogue, with its English sentence."""
+    return Reason(sign=sign, id=reason_id, text=fill(REASONS[reason_id], values), values=values)
+
+
+def note(note_id: str, **values: Value) -> Note:
+    """A warning or a hint for monitoring of the catalogue, with its English sentence."""
+    return Note(id=note_id, text=fill(NOTES[note_id], values), values=values)
