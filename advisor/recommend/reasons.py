@@ -56,7 +56,7 @@ REASONS: dict[str, str] = {
     "out_of_memory": "Ran out of memory within {budget_bytes:bytes}.",
     "out_of_memory_unknown": "Ran out of memory.",
     "too_large_to_try": (
-        "Not run: up to {bound_bytes:bytes} by proportion, more than the {limit_bytes:bytes} of memory that is free now."
+        "Not run: up to {bound_bytes:bytes} by proportion, more than the {limit_bytes:bytes} that are free now."
     ),
     "timed_out": "Did not finish a step in time: {message}",
     "failed": "Could not be run: {message}",
@@ -84,16 +84,16 @@ NOTES: dict[str, str] = {
         " a drift of the clock speed is not cancelled."
     ),
     "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
-    "no_budget": "How much memory may be used is not known; give --memory-budget to have settings refused that exceed it.",
-    "no_noise_scale": "The gradient noise scale was not measured: no change of the effective batch is recommended.",
+    "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
+    "noise_scale_unmeasured": "The gradient noise scale was not measured: no change of the effective batch is recommended.",
     # ---- monitoring
     "loss_baseline": (
         "Write down the training and validation loss at step {step} ({samples:count} samples):"
         " every later loss is compared with these, not with a fixed number."
     ),
     "plateau": (
-        "Compare the validation loss every {every_steps:count} steps ({share:percent} of the run), on the same items and"
-        " noise: a change below {tolerance:percent} twice running is a plateau, so let the learning rate decay or stop."
+        "Compare the validation loss every {every_steps:count} steps ({share:percent} of the run), on the same items"
+        " and noise: a change below {tolerance:percent} twice running is a plateau, so let the learning rate decay or stop."
     ),
     "overfitting": (
         "If the validation loss rises at two checkpoints running ({every_steps:count} steps apart) while the training"
@@ -116,6 +116,9 @@ NOTES: dict[str, str] = {
 }
 
 
+CATALOGUE: dict[str, str] = {**REASONS, **NOTES}  # no id is in both
+
+
 class _Writer(string.Formatter):
     """Writes a value as its unit is written; ``None`` as "unknown"."""
 
@@ -127,7 +130,7 @@ class _Writer(string.Formatter):
             return self._unknown
         if format_spec in _FORMATS:
             return _FORMATS[format_spec](value)
-        return str(super().format_field(value, format_spec))
+        return format(value, format_spec)
 
 
 _FORMATS = {
