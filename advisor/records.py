@@ -101,11 +101,27 @@ class Host:
     driver_version: str | None
     driver_cuda_version: str | None
     in_container: bool
+    instruction_sets: tuple[str, ...] = ()
+    shared_memory_bytes: int | None = None
+    disk_free_bytes: int | None = None
+
+
+@record
+class DeviceProcess:
+    """A process that holds device memory. In a container its number may belong to the host."""
+
+    pid: int
+    kind: Literal["compute", "graphics"]
+    name: str | None
+    used_bytes: int | None
 
 
 @record
 class Device:
-    """One place where a step can run. A field that could not be read is named in ``unknown``."""
+    """One place where a step can run. A field that could not be read is named in ``unknown``.
+
+    ``index`` is what a training script writes after ``cuda:``; ``nvml_index`` is what nvidia-smi shows.
+    """
 
     index: int | None
     kind: Literal["cuda", "cpu", "mps", "xpu"]
@@ -121,6 +137,31 @@ class Device:
     power_w: float | None
     power_limit_w: float | None
     default_power_limit_w: float | None
+    nvml_index: int | None = None
+    pci_bus_id: str | None = None
+    reserved_bytes: int | None = None
+    utilization_frac: float | None = None
+    memory_utilization_frac: float | None = None
+    fan_frac: float | None = None
+    performance_state: int | None = None
+    sm_clock_mhz: int | None = None
+    max_sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    max_memory_clock_mhz: int | None = None
+    pcie_generation: int | None = None
+    max_pcie_generation: int | None = None
+    pcie_width: int | None = None
+    max_pcie_width: int | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    display_active: bool | None = None
+    persistence_mode: bool | None = None
+    compute_mode: str | None = None
+    driver_model: str | None = None
+    ecc_enabled: bool | None = None
+    uncorrected_ecc_errors: int | None = None
+    mig_enabled: bool | None = None
+    integrated: bool | None = None
+    processes: tuple[DeviceProcess, ...] | None = None
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
 
 

@@ -1,0 +1,1 @@
+"""What machine is this? Devices, what is free on them, and what is wrong with them."""

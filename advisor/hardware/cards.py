@@ -1,0 +1,151 @@
+"""What NVML knows of one card, as readings keyed by the fields of :class:`advisor.records.Device`.
+
+Everything here is read once, by ``probe``. Lists of processes hold the driver's global lock for
+milliseconds: never ask for them while training.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from advisor.hardware.nvml import Nvml, Reading
+from advisor.records import DeviceProcess
+
+Handle = Any
+Readings = dict[str, Reading[Any]]
+
+_THROTTLE_BITS = {
+    0x04: "power_cap",
+    0x08: "hardware_slowdown",
+    0x20: "software_thermal",
+    0x40: "hardware_thermal",
+    0x80: "power_brake",
+}  # idle (0x01) and user-set clocks (0x02) are not throttling
+_COMPUTE_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
+_DRIVER_MODELS = {0: "WDDM", 1: "TCC", 2: "MCDM"}
+_UNCORRECTED, _SINCE_REBOOT = 1, 0
+_SM_CLOCK, _MEMORY_CLOCK = 1, 2
+
+
+def read_card(nvml: Nvml, handle: Handle) -> Readings:
+    """All readings of one card or MIG slice."""
+    readings = {field: nvml.read(function, handle).then(convert) for field, (function, convert) in _SIMPLE.items()}
+    readings |= _read_memory(nvml, handle)
+    readings |= _read_clocks(nvml, handle)
+    readings["temperature_c"] = _read_temperature(nvml, handle)
+    readings["throttle_reasons"] = _read_throttling(nvml, handle)
+    readings["uncorrected_ecc_errors"] = nvml.read("nvmlDeviceGetTotalEccErrors", handle, _UNCORRECTED, _SINCE_REBOOT)
+    readings["processes"] = _read_processes(nvml, handle)
+    return readings
+
+
+def mig_slices(nvml: Nvml, handle: Handle) -> list[Handle]:
+    """Handles of the MIG slices that exist on a card; empty where MIG is off or unknown."""
+    places = nvml.read("nvmlDeviceGetMaxMigDeviceCount", handle).value or 0
+    found = [nvml.read("nvmlDeviceGetMigDeviceHandleByIndex", handle, place).value for place in range(places)]
+    return [slice_handle for slice_handle in found if slice_handle is not None]
+
+
+def _milli(value: int) -> float:
+    return value / 1000
+
+
+def _percent(value: int) -> float:
+    return value / 100
+
+
+def _bus_id(pci: Any) -> str:
+    bus_id = pci.busId
+    return bus_id.decode("ascii", "replace") if isinstance(bus_id, bytes) else str(bus_id)
+
+
+def _positive(value: int) -> int | None:
+    return value if value > 0 else None
+
+
+_SIMPLE: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("nvmlDeviceGetName", str),
+    "uuid": ("nvmlDeviceGetUUID", str),
+    "pci_bus_id": ("nvmlDeviceGetPciInfo", _bus_id),
+    "compute_capability": ("nvmlDeviceGetCudaComputeCapability", lambda pair: f"{pair[0]}.{pair[1]}"),
+    "num_cores": ("nvmlDeviceGetNumGpuCores", _positive),
+    "power_w": ("nvmlDeviceGetPowerUsage", _milli),
+    "power_limit_w": ("nvmlDeviceGetEnforcedPowerLimit", _milli),  # the management limit ignores out-of-band caps
+    "default_power_limit_w": ("nvmlDeviceGetPowerManagementDefaultLimit", _milli),
+    "utilization_frac": ("nvmlDeviceGetUtilizationRates", lambda rates: rates.gpu / 100),
+    "memory_utilization_frac": ("nvmlDeviceGetUtilizationRates", lambda rates: rates.memory / 100),
+    "fan_frac": ("nvmlDeviceGetFanSpeed", _percent),
+    "performance_state": ("nvmlDeviceGetPerformanceState", lambda state: state if state != 32 else None),
+    "pcie_generation": ("nvmlDeviceGetCurrPcieLinkGeneration", _positive),
+    "max_pcie_generation": ("nvmlDeviceGetMaxPcieLinkGeneration", _positive),
+    "pcie_width": ("nvmlDeviceGetCurrPcieLinkWidth", _positive),
+    "max_pcie_width": ("nvmlDeviceGetMaxPcieLinkWidth", _positive),
+    "display_active": ("nvmlDeviceGetDisplayActive", bool),
+    "persistence_mode": ("nvmlDeviceGetPersistenceMode", bool),
+    "compute_mode": ("nvmlDeviceGetComputeMode", _COMPUTE_MODES.get),
+    "driver_model": ("nvmlDeviceGetCurrentDriverModel", _DRIVER_MODELS.get),
+    "ecc_enabled": ("nvmlDeviceGetEccMode", lambda modes: bool(modes[0])),
+    "mig_enabled": ("nvmlDeviceGetMigMode", lambda modes: bool(modes[0])),
+}
+
+
+def _read_memory(nvml: Nvml, handle: Handle) -> Readings:
+    """Total, free, driver-reserved and taken bytes.
+
+    Version 2 of the query tells the driver's own reserve apart. Drivers before 510.39 lack it, and
+    drivers disagree on whether ``used`` contains the reserve, so only ``total - free`` is trusted.
+    """
+    version = nvml.constant("nvmlMemory_v2", 0x02000028)
+    second = nvml.read("nvmlDeviceGetMemoryInfo", handle, version)
+    memory = second.or_else(lambda: nvml.read("nvmlDeviceGetMemoryInfo", handle))
+    memory = memory.then(lambda found: found if found.total > 0 else None)
+    reserved = Reading(reason=second.reason) if second.value is None else memory.then(lambda m: int(m.reserved))
+    return {
+        "total_bytes": memory.then(lambda m: int(m.total)),
+        "free_bytes": memory.then(lambda m: int(m.free)),
+        "reserved_bytes": reserved,
+        "used_by_others_bytes": memory.then(lambda m: max(0, int(m.total - m.free) - (reserved.value or 0))),
+    }
+
+
+def _read_clocks(nvml: Nvml, handle: Handle) -> Readings:
+    return {
+        "sm_clock_mhz": nvml.read("nvmlDeviceGetClockInfo", handle, _SM_CLOCK),
+        "max_sm_clock_mhz": nvml.read("nvmlDeviceGetMaxClockInfo", handle, _SM_CLOCK),
+        "memory_clock_mhz": nvml.read("nvmlDeviceGetClockInfo", handle, _MEMORY_CLOCK),
+        "max_memory_clock_mhz": nvml.read("nvmlDeviceGetMaxClockInfo", handle, _MEMORY_CLOCK),
+    }
+
+
+def _read_temperature(nvml: Nvml, handle: Handle) -> Reading[float]:
+    newest = nvml.read("nvmlDeviceGetTemperatureV", handle, 0)
+    return newest.or_else(lambda: nvml.read("nvmlDeviceGetTemperature", handle, 0)).then(float)
+
+
+def _read_throttling(nvml: Nvml, handle: Handle) -> Reading[tuple[str, ...]]:
+    bits = nvml.read("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    bits = bits.or_else(lambda: nvml.read("nvmlDeviceGetCurrentClocksThrottleReasons", handle))
+    return bits.then(lambda mask: tuple(word for bit, word in _THROTTLE_BITS.items() if mask & bit))
+
+
+def _read_processes(nvml: Nvml, handle: Handle) -> Reading[tuple[DeviceProcess, ...]]:
+    """Processes with memory on the card; one that computes and draws is listed once, as computing."""
+    compute = nvml.read("nvmlDeviceGetComputeRunningProcesses", handle)
+    graphics = nvml.read("nvmlDeviceGetGraphicsRunningProcesses", handle)
+    if compute.value is None and graphics.value is None:
+        return Reading(reason=compute.reason)
+    found = {process.pid: _process(nvml, process, "graphics") for process in graphics.value or ()}
+    found |= {process.pid: _process(nvml, process, "compute") for process in compute.value or ()}
+    return Reading(tuple(found[pid] for pid in sorted(found)))
+
+
+def _process(nvml: Nvml, process: Any, kind: Any) -> DeviceProcess:
+    name = nvml.read("nvmlSystemGetProcessName", process.pid).or_else(lambda: _name_in_proc(process.pid))
+    return DeviceProcess(pid=process.pid, kind=kind, name=name.value, used_bytes=process.usedGpuMemory)
+
+
+def _name_in_proc(pid: int) -> Reading[str]:
+    try:
+        return Reading(Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
+    except OSError:
+        return Reading(reason="not_found")  # it ended in the meantime, or lives outside this container

@@ -1,0 +1,89 @@
+"""Which torch is installed, for which CUDA, with kernels for which cards: without importing it here.
+
+Importing torch takes a second or more and must not happen in the parent. The version is read from
+files; the list of kernels is compiled into torch, so a child process is asked for it.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from advisor.hardware.nvml import Reading
+from advisor.records import record
+
+_PRINT_KERNELS = "import torch; print('kernels', torch._C._cuda_getArchFlags())"
+
+
+@record
+class TorchBuild:
+    """The installed torch: its version and what it was built for. All ``None`` where there is none."""
+
+    version: str | None = None
+    cuda_version: str | None = None
+    rocm_version: str | None = None
+    xpu_version: str | None = None
+
+
+def read_torch_build() -> TorchBuild:
+    """The installed torch as its own ``version.py`` states it, else as its package's version does."""
+    spec = importlib.util.find_spec("torch")  # finds a top-level package without running it
+    if spec is None or spec.origin is None:
+        return TorchBuild()
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    stated = {name: _assigned(text, name) for name in ("__version__", "cuda", "hip", "xpu")}
+    if stated["__version__"] is None:
+        return _build_of(_distribution_version())
+    return TorchBuild(
+        version=stated["__version__"],
+        cuda_version=stated["cuda"],
+        rocm_version=stated["hip"],
+        xpu_version=stated["xpu"],
+    )
+
+
+def read_kernels(timeout_s: float = 60) -> Reading[tuple[str, ...]]:
+    """Architectures that this torch carries kernels for, such as ``("sm_75", "compute_90")``.
+
+    The child sees no card, so that it cannot create a context on one.
+    """
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", _PRINT_KERNELS]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return Reading(reason="torch_failed")
+    found = re.search(r"^kernels (.+)$", answer, re.MULTILINE)
+    architectures = tuple(re.findall(r"(?:sm|compute)_\w+", found.group(1))) if found else ()
+    return Reading(architectures) if architectures else Reading(reason="not_a_cuda_build")
+
+
+def _assigned(text: str, name: str) -> str | None:
+    found = re.search(rf"^{name}(?::[^=]+)?\s*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def _distribution_version() -> str | None:
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _build_of(version: str | None) -> TorchBuild:
+    """What a version such as ``2.13.0+cu126`` says by itself."""
+    local = re.search(r"\+(cu|rocm)(\d+)(?:\.(\d+))?", version or "")
+    if local is None:
+        return TorchBuild(version=version)
+    kind, digits, minor = local.groups()
+    if kind == "rocm":
+        return TorchBuild(version=version, rocm_version=f"{digits}.{minor or 0}")
+    return TorchBuild(version=version, cuda_version=f"{digits[:-1]}.{digits[-1]}")
