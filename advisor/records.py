@@ -7,7 +7,7 @@ Units are the last word of a name: bytes, seconds, samples. A *step* is an optim
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from advisor import schema
 
@@ -36,7 +36,7 @@ C = TypeVar("C", bound=type)
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: C) -> C:
     """Make a class a frozen, slotted, keyword-only dataclass: a document, not an object with a life."""
-    return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    return cast("C", dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls))
 
 
 @record
@@ -299,8 +299,11 @@ class NoiseScale:
 
 @record
 class Option:
-    """One setting with its price. ``run_s`` is the whole run; ``time_to_same_progress`` is a ratio
-    to the present setting, below 1 when the option gets there sooner."""
+    """One setting with its price.
+
+    ``run_s`` is the whole run; ``time_to_same_progress`` is a ratio to the present setting, below 1
+    when the option gets there sooner.
+    """
 
     id: str
     micro_batch: int

@@ -8,6 +8,8 @@ import dataclasses
 import difflib
 import json
 import math
+import re
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -16,6 +18,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from advisor.errors import UsageError
 
 T = TypeVar("T")
+
+_LARGEST_INT = 2**63 - 1  # what every reader of JSON can hold
 
 
 def to_plain(value: Any) -> Any:
@@ -30,8 +34,21 @@ def to_plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """The value as indented JSON text, UTF-8, without NaN (which JSON does not have)."""
-    return json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    """The value as indented JSON text, without NaN (which JSON does not have)."""
+    return json_text(to_plain(value), indent=2)
+
+
+def json_text(plain: Any, *, indent: int | None = None) -> str:
+    """JSON text that can always be encoded as UTF-8.
+
+    Chinese stays readable. Half a surrogate pair, which stands for the bytes of an undecodable file
+    name, is escaped, and so comes back as it was.
+
+    Raises:
+        ValueError: if there is a NaN or an infinity in it.
+    """
+    text = json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def from_json(record_type: type[T], text: str, *, where: str) -> T:
@@ -46,8 +63,8 @@ def from_json(record_type: type[T], text: str, *, where: str) -> T:
         UsageError: naming all problems at once: bad JSON, unknown, missing or wrongly typed keys.
     """
     try:
-        plain = json.loads(text)
-    except json.JSONDecodeError as error:
+        plain = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not valid JSON ({error})") from None
     return from_plain(record_type, plain, where=where)
 
@@ -67,6 +84,14 @@ def nearest_name(name: str, known: typing.Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return plain
+
+
 def _read(annotation: Any, plain: Any, path: str, problems: list[str]) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
@@ -75,7 +100,7 @@ def _read(annotation: Any, plain: Any, path: str, problems: list[str]) -> Any:
         return _read_union(arguments, plain, path, problems)
     if origin is typing.Literal:
         if plain not in arguments:
-            problems.append(f"{_at(path)}{plain!r} is none of {', '.join(map(str, arguments))}")
+            problems.append(f"{_at(path)}{reprlib.repr(plain)} is none of {', '.join(map(str, arguments))}")
         return plain
     if dataclasses.is_dataclass(annotation):
         return _read_record(typing.cast("type", annotation), plain, path, problems)
@@ -113,7 +138,7 @@ def _read_union(options: tuple[Any, ...], plain: Any, path: str, problems: list[
     if plain is None and type(None) in options:
         return None
     attempts: list[list[str]] = []
-    for option in options:
+    for option in sorted(options, key=lambda option: option is not type(plain)):  # 16 stays an int in `float | int`
         if option is type(None):
             continue
         found: list[str] = []
@@ -121,7 +146,7 @@ def _read_union(options: tuple[Any, ...], plain: Any, path: str, problems: list[
         if not found:
             return value
         attempts.append(found)
-    problems.extend(min(attempts, key=len))
+    problems.extend(min(attempts, key=lambda found: len(found)))  # the option that it misses by least
     return None
 
 
@@ -146,6 +171,9 @@ def _read_mapping(item_type: Any, plain: Any, path: str, problems: list[str]) ->
 
 def _read_scalar(scalar: type, plain: Any, path: str, problems: list[str]) -> Any:
     is_number = isinstance(plain, (int, float)) and not isinstance(plain, bool)
+    if isinstance(plain, int) and abs(plain) > _LARGEST_INT:
+        problems.append(f"{_at(path)}a number of {plain.bit_length()} bits is out of range")
+        return plain
     if scalar is float and is_number:
         if not math.isfinite(plain):
             problems.append(f"{_at(path)}must be a finite number, found {plain}")
@@ -155,12 +183,20 @@ def _read_scalar(scalar: type, plain: Any, path: str, problems: list[str]) -> An
     return plain
 
 
-_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+_NAMES: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    type(None): "null",
+    dict: "an object",
+    list: "a list",
+}
 
 
 def _kind(plain: Any) -> str:
-    shown = f" {plain!r}" if isinstance(plain, (int, float, str)) and not isinstance(plain, bool) else ""
-    return _NAMES.get(type(plain), {dict: "an object", list: "a list"}.get(type(plain), type(plain).__name__)) + shown
+    shown = isinstance(plain, (int, float, str)) and not isinstance(plain, bool)
+    return _NAMES.get(type(plain), type(plain).__name__) + (f" {reprlib.repr(plain)}" if shown else "")
 
 
 def _join(path: str, name: str) -> str:

@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from advisor.errors import StorageError, UsageError
+from advisor.schema import json_text
+from advisor.units import format_bytes
 
 MANIFEST = "MANIFEST.json"
 _RUNNING_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}  # some network folders, and folders that one may only enter
 
 
 class DiskOperations(Protocol):
@@ -40,7 +43,10 @@ class Disk:
     """The real disk. Files are readable by colleagues (0644) and synced before they are renamed."""
 
     def make_folder(self, path: Path) -> None:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:  # or a power cut could take the whole new run folder with it
+            self.sync_folder(folder.parent)
 
     def write(self, path: Path, content: bytes) -> None:
         with path.open("wb") as file:
@@ -50,7 +56,13 @@ class Disk:
 
     def append(self, path: Path, content: bytes) -> None:
         with path.open("ab", buffering=0) as file:
-            file.write(content)
+            whole_bytes = file.seek(0, os.SEEK_END)
+            try:
+                while content:  # a nearly full disk takes a part without complaint
+                    content = content[file.write(content) or 0 :]
+            except OSError:
+                file.truncate(whole_bytes)  # or the next line would be glued to half of this one
+                raise
 
     def rename(self, old: Path, new: Path) -> None:
         for attempt in range(5):  # a virus scanner may hold a file for a moment on Windows
@@ -71,18 +83,22 @@ class Disk:
     def sync_folder(self, path: Path) -> None:
         if os.name == "nt":  # Windows cannot sync a folder, and its rename is journalled
             return
-        descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
 
 
 DISK = Disk()
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, doing: str = "write") -> Iterator[None]:
     """Turn an ``OSError`` under this context into a :class:`StorageError` that says what to do."""
     try:
         yield
@@ -90,7 +106,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if error.errno in _RUNNING_OUT:
             raise StorageError(f"disk full at {path}: free some space, then run the same command again") from error
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot write {path}: {reason}; choose another folder or mend its permissions") from error
+        raise StorageError(f"cannot {doing} {path}: {reason}; choose another folder or mend its permissions") from error
 
 
 def require_writable(folder: Path, disk: DiskOperations = DISK) -> None:
@@ -102,15 +118,20 @@ def require_writable(folder: Path, disk: DiskOperations = DISK) -> None:
     Raises:
         StorageError: if any of this is impossible.
     """
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    made: list[Path] = []
+    trial = folder / f".tmp-write-{os.getpid()}"
+    renamed = trial.with_suffix(".renamed")
     try:
         with storage_errors(folder):
+            made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
             disk.make_folder(folder)
-            trial = folder / f".tmp-write-{os.getpid()}"
-            disk.write(trial, b"")
-            disk.rename(trial, trial.with_suffix(".renamed"))
-            disk.remove_file(trial.with_suffix(".renamed"))
+            disk.write(trial, b"a full disk still takes an empty file")
+            disk.rename(trial, renamed)
+            disk.remove_file(renamed)
     except StorageError:
+        for leftover in (trial, renamed):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
@@ -123,11 +144,11 @@ def require_free_bytes(folder: Path, num_bytes: int) -> None:
     Raises:
         StorageError: if it does not.
     """
-    with storage_errors(folder):
+    with storage_errors(folder, "read"):
         free_bytes = shutil.disk_usage(folder).free
     if free_bytes < num_bytes:
         raise StorageError(
-            f"{folder}: {free_bytes / 2**20:.0f} MiB free, {num_bytes / 2**20:.0f} MiB needed for checkpoints; "
+            f"{folder}: {format_bytes(free_bytes)} free, {format_bytes(num_bytes)} needed for checkpoints; "
             "free some space or choose another --out"
         )
 
@@ -164,7 +185,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], disk: DiskOperations 
     Raises:
         StorageError: if the disk is full or not writable; nothing half-written remains in the way.
     """
-    if folder.exists() and not folder_problem(folder):
+    if not folder_problem(folder):
         return
     parent = folder.parent
     temporary = parent / f".tmp-{folder.name}-{os.getpid()}"
@@ -179,7 +200,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], disk: DiskOperations 
             disk.write(temporary / MANIFEST, _manifest(files))
             disk.sync_folder(temporary)
             if folder.exists():
-                disk.rename(folder, parent / f".del-{folder.name}-{os.getpid()}")
+                _set_aside(folder, disk)
             disk.rename(temporary, folder)
         except OSError:
             with contextlib.suppress(OSError):
@@ -196,8 +217,10 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     """
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())
+        if not isinstance(listed, dict) or not all(name == Path(name).name for name in listed):
+            raise ValueError(f"{MANIFEST} is not a list of files")
         contents = {name: (folder / name).read_bytes() for name in listed}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StorageError(f"{folder}: incomplete ({error})") from None
     for name, content in contents.items():
         if [len(content), _sha256(content)] != listed[name]:
@@ -216,22 +239,28 @@ def folder_problem(folder: Path) -> str | None:
 
 def remove_folder(folder: Path, disk: DiskOperations = DISK) -> None:
     """Delete a committed folder so that a crash half-way cannot leave a part that looks whole."""
-    with storage_errors(folder):
-        doomed = folder.with_name(f".del-{folder.name}-{os.getpid()}")
-        disk.rename(folder, doomed)
-        disk.remove_folder(doomed)
+    with storage_errors(folder, "delete"):
+        disk.remove_folder(_set_aside(folder, disk))
 
 
 def remove_leftovers(folder: Path, disk: DiskOperations = DISK) -> int:
     """Delete what earlier crashes left behind; returns how many leftovers there were."""
     leftovers = [*folder.glob(".tmp-*"), *folder.glob(".del-*")]
-    with storage_errors(folder):
+    with storage_errors(folder, "clean up"):
         for leftover in leftovers:
             if leftover.is_dir():
                 disk.remove_folder(leftover)
             else:
                 disk.remove_file(leftover)
     return len(leftovers)
+
+
+def _set_aside(folder: Path, disk: DiskOperations) -> Path:
+    doomed = folder.with_name(f".del-{folder.name}-{os.getpid()}")
+    if doomed.exists():  # left by a crash: in a container, every start has the same process number
+        disk.remove_folder(doomed)
+    disk.rename(folder, doomed)
+    return doomed
 
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:
@@ -270,12 +299,11 @@ class JsonLines:
             StorageError: if the disk is full.
         """
         with storage_errors(self._path):
-            self._disk.append(self._path, json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            self._disk.append(self._path, f"{json_text(dict(entry))}\n".encode())
 
     def rewrite(self, entries: list[dict[str, Any]]) -> None:
         """Replace the whole log, as when a restart takes back what was logged after its checkpoint."""
-        lines = [json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in entries]
-        write_atomically(self._path, "".join(lines), self._disk)
+        write_atomically(self._path, "".join(f"{json_text(entry)}\n" for entry in entries), self._disk)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -284,16 +312,17 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         StorageError: if a line before the last is not JSON, or the file cannot be read.
     """
-    if not path.exists():
-        return []
-    with storage_errors(path):
-        content = path.read_bytes()
+    with storage_errors(path, "read"):
+        content = path.read_bytes() if path.exists() else b""
     entries = []
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
-            entries.append(json.loads(line))
-        except ValueError:
-            raise StorageError(f"{path}: line {number} is damaged; move the file away to go on without it") from None
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise StorageError(f"{path}: line {number} is damaged; move the file away to go on without it")
+        entries.append(entry)
     return entries
 
 
@@ -312,20 +341,28 @@ class RunLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> "RunLock":
-        with storage_errors(self._path):
+        with storage_errors(self._path, "lock"):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _lock(descriptor)
-        except OSError:
-            holder = self._path.read_text(errors="replace").strip() or "another process"
-            os.close(descriptor)
-            raise StorageError(
-                f"{self._path.parent} is in use by {holder}; wait for it, stop it, or choose another --out"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            try:
+                _lock(descriptor)
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            except (BlockingIOError, PermissionError):  # flock says the first, Windows the second
+                os.close(descriptor)
+                raise StorageError(
+                    f"{self._path.parent} is in use by {self._holder()}; wait for it, stop it, or choose another --out"
+                ) from None
+            except OSError:  # no lock service on this file system, or not even room for one line
+                os.close(descriptor)
+                raise
         self._descriptor = descriptor
         return self
+
+    def _holder(self) -> str:
+        try:
+            return self._path.read_text(errors="replace").strip() or "another process"
+        except OSError:
+            return "another process"
 
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None:
@@ -357,7 +394,7 @@ def require_json_object(path: Path) -> dict[str, Any]:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(plain, dict):
         raise UsageError(f"{path}: expected a JSON object")

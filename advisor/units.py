@@ -8,6 +8,7 @@ from advisor.errors import UsageError
 KIB = 2**10
 MIB = 2**20
 GIB = 2**30
+_LARGEST_BYTES = 2**63
 
 _BYTES_PER_UNIT = {
     "b": 1,
@@ -27,10 +28,10 @@ def parse_bytes(text: str) -> int:
     unit = match.group(2).lower() or "b" if match else ""
     if not match or unit not in _BYTES_PER_UNIT:
         raise UsageError(f"{text!r} is not an amount of memory; write it like 14GiB or 512MiB")
-    num_bytes = int(float(match.group(1)) * _BYTES_PER_UNIT[unit])
-    if num_bytes <= 0:
-        raise UsageError(f"{text!r}: an amount of memory must be positive")
-    return num_bytes
+    num_bytes = float(match.group(1)) * _BYTES_PER_UNIT[unit]
+    if not 1 <= num_bytes < _LARGEST_BYTES:
+        raise UsageError(f"{text!r}: an amount of memory must be at least one byte and below 8 EiB")
+    return int(num_bytes)
 
 
 def parse_duration_s(text: str) -> float:
@@ -42,7 +43,7 @@ def parse_duration_s(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower())
     spelled_s = sum(float(value) * _SECONDS_PER_UNIT.get(unit, math.nan) for value, unit in parts)
     rest = re.sub(r"(\d+(?:\.\d+)?)\s*([a-z]+)", "", text.strip().lower()).strip()
-    if rest or not parts or not spelled_s > 0:
+    if rest or not parts or not 0 < spelled_s < math.inf:
         raise UsageError(f"{text!r} is not a duration; write it like 2h, 90min or 1h30m")
     return spelled_s
 
@@ -50,24 +51,27 @@ def parse_duration_s(text: str) -> float:
 def format_bytes(num_bytes: float) -> str:
     """``"1.42 GiB"``, ``"17.0 MiB"``, ``"812 B"``: three significant digits, binary units."""
     for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        if abs(num_bytes) >= size:
+        if abs(num_bytes) >= size - size / KIB / 2:  # 1023.7 MiB would be rounded to 1024 MiB
             return f"{_three_digits(num_bytes / size)} {unit}"
     return f"{num_bytes:.0f} B"
 
 
 def format_duration(duration_s: float) -> str:
     """``"2 h 05 min"``, ``"3 min 12 s"``, ``"4.21 s"``, ``"46.0 ms"``."""
-    if duration_s < 1:
+    if duration_s == 0:
+        return "0 s"
+    if duration_s < 0.9995:  # each bound is where the smaller unit would be rounded up to a whole larger one
         return f"{_three_digits(duration_s * 1000)} ms"
-    if duration_s < 60:
+    if duration_s < 59.95:
         return f"{_three_digits(duration_s)} s"
-    whole_s = round(duration_s)
-    if whole_s < 3600:
-        return f"{whole_s // 60} min {whole_s % 60:02d} s"
-    whole_min = round(duration_s / 60)
-    if whole_min < 48 * 60:
-        return f"{whole_min // 60} h {whole_min % 60:02d} min"
-    return f"{whole_min // 1440} d {whole_min % 1440 // 60:02d} h"
+    minutes, seconds = divmod(round(duration_s), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s"
+    hours, minutes = divmod(round(duration_s / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(round(duration_s / 3600), 24)
+    return f"{days} d {hours:02d} h"
 
 
 def format_clock(duration_s: float) -> str:
@@ -84,11 +88,12 @@ def format_count(count: int) -> str:
 
 def format_lr(lr: float) -> str:
     """``"1.41e-4"``: the form in which learning rates are written in configurations."""
-    mantissa, exponent = f"{lr:.3g}".split("e") if "e" in f"{lr:.3g}" else f"{lr:.2e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}e{int(exponent)}"
+    if lr == 0 or not math.isfinite(lr):
+        return f"{lr:g}"
+    mantissa, exponent = f"{lr:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _three_digits(value: float) -> str:
-    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:.{decimals}f}"
