@@ -1,0 +1,249 @@
+"""The training loop: draw, accumulate, step, average; validate, sample and save when they are due.
+
+Shapes: B effective batch, M micro-batch, N items, C channels, H and W height and width.
+"""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from advisor.errors import DeviceError, Interrupted, NonFiniteError
+from trainer.config import TrainConfig
+from trainer.diffusion import NUM_TIMES, Objective
+from trainer.model import null_class
+from trainer.order import Draws, draws
+from trainer.schedule import lr_at
+from trainer.state import TrainState
+from trainer.stop import StopRequest
+
+_LOG_EVERY_S = 2.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What is trained on, resident on the device: ``x_NCHW`` and ``label_N``."""
+
+    x_NCHW: Tensor
+    label_N: Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Means over the steps since the last report."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+    step_s: float
+    num_steps: int
+
+
+@dataclasses.dataclass(kw_only=True)
+class Due:
+    """What the run does at certain points; called between two steps."""
+
+    validate: Callable[[], None]
+    milestone: Callable[[int], None]
+    checkpoint: Callable[[], None]
+    report: Callable[[Window], None]
+    note: Callable[[str], None]
+
+
+class Stepper:
+    """One optimizer step after another, each a function of how many samples came before it."""
+
+    def __init__(self, state: TrainState, data: TrainingData, config: TrainConfig, *, shrink_on_oom: bool = True) -> None:
+        self._state, self._data, self._config = state, data, config
+        self._device = data.x_NCHW.device
+        self._objective = Objective(self._device, config.min_snr_gamma)
+        self._shrink_on_oom = shrink_on_oom
+        self.micro_batch = config.micro_batch
+
+    def step(self) -> tuple[Tensor, Tensor, float]:
+        """Run one optimizer step; returns loss, gradient norm (both on the device) and learning rate.
+
+        A step whose gradient is not finite changes no weight: the optimizer is told to skip it, on
+        the device, without waiting for it.
+
+        Raises:
+            DeviceError: if not even a micro-batch of one fits.
+        """
+        state, config = self._state, self._config
+        lr = lr_at(config, state.samples_seen)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        loss = self._gradients(self._draws())
+        norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
+        state.optimizer.found_inf = (~(norm.isfinite() & loss.isfinite())).float()  # type: ignore[attr-defined]
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.ema.update(state.samples_seen, config.effective_batch)
+        state.samples_seen += config.effective_batch
+        return loss, norm, lr
+
+    def _draws(self) -> Draws:
+        config, data = self._config, self._data
+        _, channels, height, width = data.x_NCHW.shape
+        return draws(
+            seed=config.seed,
+            num_items=len(data.label_N),
+            samples_seen=self._state.samples_seen,
+            batch=config.effective_batch,
+            shape=(channels, height, width),
+            num_times=NUM_TIMES,
+            drop=config.label_dropout,
+        )
+
+    def _gradients(self, draw: Draws) -> Tensor:
+        """Mean loss of the effective batch, its gradient left in the parameters.
+
+        Out of memory: the micro-batch is halved and the same effective batch done again, so the
+        numbers of the run stay what they were.
+        """
+        while True:
+            try:
+                return self._accumulate(draw)
+            except torch.OutOfMemoryError as error:
+                reason = str(error).partition("\n")[0]
+            # Outside the except block: the exception holds the frames, and they hold the memory.
+            self._state.optimizer.zero_grad(set_to_none=True)
+            if self.micro_batch == 1 or not self._shrink_on_oom:
+                raise DeviceError(f"out of memory with micro-batch {self.micro_batch}: {reason}")
+            self.micro_batch //= 2
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _accumulate(self, draw: Draws) -> Tensor:
+        total = torch.zeros((), device=self._device)
+        batch = self._config.effective_batch
+        for part in range(0, batch, self.micro_batch):
+            chosen = slice(part, part + self.micro_batch)
+            with self._precision():
+                loss = self._losses(draw, chosen).sum() / batch
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _losses(self, draw: Draws, chosen: slice) -> Tensor:
+        item_M = draw.item_B[chosen].to(self._device, non_blocking=True)
+        drop_M = draw.drop_label_B[chosen].to(self._device, non_blocking=True)
+        label_M = torch.where(drop_M, null_class(self._state.model), self._data.label_N[item_M])
+        return self._objective.losses(
+            self._state.model,
+            self._data.x_NCHW[item_M],
+            label_M,
+            draw.time_B[chosen].to(self._device, non_blocking=True),
+            draw.noise_BCHW[chosen].to(self._device, non_blocking=True),
+        )
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self._config.precision == "bf16":
+            return torch.autocast(self._device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, stop: StopRequest) -> None:
+    """Train until ``config.samples`` samples have been seen.
+
+    Raises:
+        Interrupted: after a signal, when the step is finished and a checkpoint is written.
+        NonFiniteError: when a loss or gradient is NaN or infinite; no weight has changed by it.
+    """
+    state.model.train()
+    meter = _Meter(state)
+    while state.samples_seen < config.samples:
+        before, micro_batch = state.samples_seen, stepper.micro_batch
+        meter.add(*stepper.step())
+        if stepper.micro_batch != micro_batch:
+            due.note(f"out of memory: micro-batch {micro_batch} -> {stepper.micro_batch}, same effective batch")
+
+        milestones = _crossed(config.samples / config.num_milestones, before, state.samples_seen)
+        validating = _crossed(config.validate_every_samples, before, state.samples_seen)
+        saving = _crossed(config.checkpoint_every_samples, before, state.samples_seen)
+        finished = state.samples_seen >= config.samples
+        stopping = stop.signal_number is not None and not finished
+        if not (milestones or validating or saving or finished or stopping or meter.is_due()):
+            continue
+
+        due.report(meter.window())
+        if validating:
+            due.validate()
+        for k in milestones:
+            if k <= config.num_milestones:
+                due.milestone(k)
+        if saving or milestones or finished or stopping:
+            due.checkpoint()
+        if stopping:
+            raise Interrupted(
+                f"stopped and saved at {state.samples_seen} samples; the same command goes on from here",
+                stop.signal_number or 0,
+            )
+        meter.restart()
+
+
+def _crossed(every: float, before: int, after: int) -> list[int]:
+    """Numbers k with ``before < k * every <= after``; a hair of tolerance for a fractional ``every``."""
+    return list(range(math.floor(before / every + 1e-9) + 1, math.floor(after / every + 1e-9) + 1))
+
+
+class _Meter:
+    """Means and time since the last report. On a GPU nothing is read back in between: that stalls it."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
+        self._reads_every_step = state.model.device.type == "cpu"
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
+        self._lr = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new window; what happened since the last report is not training time."""
+        self._since_s = time.perf_counter()
+        self._losses.clear()
+        self._norms.clear()
+
+    def add(self, loss: Tensor, norm: Tensor, lr: float) -> None:
+        """Take in one step."""
+        self._losses.append(loss)
+        self._norms.append(norm.detach())
+        self._lr = lr
+        if self._reads_every_step:
+            self._require_finite(float(loss), float(norm))
+
+    def is_due(self) -> bool:
+        """Whether it is time for a report."""
+        return time.perf_counter() - self._since_s >= _LOG_EVERY_S
+
+    def window(self) -> Window:
+        """Means since the last report; adds the time to the run's training time.
+
+        Raises:
+            NonFiniteError: if a step of the window was not finite.
+        """
+        losses, norms = torch.stack(self._losses).tolist(), torch.stack(self._norms).tolist()
+        window_s = time.perf_counter() - self._since_s
+        for loss, norm in zip(losses, norms, strict=True):
+            self._require_finite(loss, norm)
+        self._state.elapsed_s += window_s
+        count = len(losses)
+        return Window(
+            loss=sum(losses) / count,
+            grad_norm=sum(norms) / count,
+            lr=self._lr,
+            step_s=window_s / count,
+            num_steps=count,
+        )
+
+    def _require_finite(self, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        raise NonFiniteError(
+            f"loss {loss}, gradient norm {norm} near {self._state.samples_seen} samples: no weight was changed by it, "
+            "the last checkpoint is good. Lower the learning rate (--set lr=...) in another --out, or look at the data"
+        )

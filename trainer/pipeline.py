@@ -1,0 +1,60 @@
+"""The finished model as a diffusers pipeline, which plain diffusers loads without this project."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, UNet2DModel
+from PIL import Image
+
+from advisor import storage
+from advisor.errors import UsageError
+from advisor.schema import nearest_name
+from trainer.latents import Pixels, VaeCodec
+from trainer.sampling import generate, make_scheduler, picture_image
+
+
+class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Pictures by class name: ``ClassConditionalPipeline.from_pretrained("RUN/pipeline")(["7", "3"])``."""
+
+    _optional_components = ("vae",)
+
+    def __init__(self, unet: UNet2DModel, scheduler: Any, vae: Any = None, class_names: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.register_modules(unet=unet, scheduler=scheduler, vae=vae)
+        self.register_to_config(class_names=list(class_names))
+
+    def __call__(
+        self, class_names: Sequence[str], *, guidance: float = 1.5, num_steps: int = 20, seed: int = 0
+    ) -> list[Image.Image]:
+        """One picture for each name.
+
+        Raises:
+            UsageError: for a name that is no class of this model.
+        """
+        known = list(self.config["class_names"])
+        for name in class_names:
+            if name not in known:
+                raise UsageError(f"no class {name!r} in this model{nearest_name(name, known)}")
+        labels = torch.tensor([known.index(name) for name in class_names])
+        codec = VaeCodec(self.vae, self.unet.device) if self.vae is not None else Pixels()
+        x_BCHW = generate(self.unet, labels, seed=seed, num_steps=num_steps, guidance=guidance)
+        return [picture_image(pixels) for pixels in codec.decode(x_BCHW)]
+
+
+def export(folder: Path, unet: UNet2DModel, vae: Any, class_names: Sequence[str]) -> None:
+    """Write the pipeline folder as a whole, replacing an older one.
+
+    Raises:
+        StorageError: if the disk is full or not writable.
+    """
+    temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
+    pipeline = ClassConditionalPipeline(unet.eval(), make_scheduler(), vae, class_names)
+    with storage.storage_errors(folder):
+        pipeline.save_pretrained(temporary, safe_serialization=True)
+        if folder.exists():
+            storage.remove_folder(folder)
+        storage.DISK.rename(temporary, folder)
+        storage.DISK.sync_folder(folder.parent)

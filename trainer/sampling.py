@@ -1,0 +1,132 @@
+"""Pictures from noise: diffusers' schedulers with classifier-free guidance, and grids of them.
+
+Shapes: B pictures, C channels, H and W height and width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from trainer.diffusion import SCHEDULER_CONFIG
+from trainer.model import null_class
+from trainer.order import generator
+
+SamplerName = Literal["dpm++", "ddim"]
+_BATCH = 250
+_MIN_TILE_PIXELS = 64
+
+
+def make_scheduler(sampler: SamplerName = "dpm++") -> Any:
+    """DPM-Solver++ (2M; Lu et al., arXiv 2211.01095), the default for speed, or DDIM.
+
+    Times are spaced "trailing", so that sampling starts at the noisiest one: Lin et al., arXiv
+    2305.08891, section 3.3.
+    """
+    kind = DPMSolverMultistepScheduler if sampler == "dpm++" else DDIMScheduler
+    config = dict(SCHEDULER_CONFIG, timestep_spacing="trailing")
+    return kind(**config, clip_sample=False) if kind is DDIMScheduler else kind(**config)
+
+
+@torch.no_grad()
+def generate(
+    model: UNet2DModel,
+    label_B: Tensor,
+    *,
+    seed: int,
+    num_steps: int,
+    guidance: float,
+    sampler: SamplerName = "dpm++",
+) -> Tensor:
+    """Samples of the given classes ``[B, C, H, W]`` on the model's device; the same seed gives the same.
+
+    ``guidance`` 1 is the conditional model itself; larger values trade variety for likeness to the
+    class: Ho & Salimans, arXiv 2207.12598, eq. 6.
+    """
+    device = next(model.parameters()).device
+    height, width = model.config["sample_size"]
+    shape = (len(label_B), model.config["in_channels"], height, width)
+    noise_BCHW = torch.randn(shape, generator=generator("sample", seed))
+    was_training = model.training
+    model.eval()
+    parts = [
+        _denoise(model, x_BCHW.to(device), part_B.to(device), make_scheduler(sampler), num_steps, guidance)
+        for x_BCHW, part_B in zip(noise_BCHW.split(_BATCH), label_B.split(_BATCH), strict=True)
+    ]
+    model.train(was_training)
+    return torch.cat(parts)
+
+
+def _denoise(
+    model: UNet2DModel, x_BCHW: Tensor, label_B: Tensor, scheduler: Any, num_steps: int, guidance: float
+) -> Tensor:
+    scheduler.set_timesteps(num_steps, device=x_BCHW.device)
+    null_B = torch.full_like(label_B, null_class(model))
+    for time in scheduler.timesteps:
+        if guidance == 1:
+            v_BCHW = model(x_BCHW, time, class_labels=label_B, return_dict=False)[0]
+        else:
+            both = model(x_BCHW.repeat(2, 1, 1, 1), time, class_labels=torch.cat([label_B, null_B]), return_dict=False)
+            conditional_BCHW, null_BCHW = both[0].chunk(2)
+            v_BCHW = null_BCHW + guidance * (conditional_BCHW - null_BCHW)
+        x_BCHW = scheduler.step(v_BCHW, time, x_BCHW).prev_sample
+    return x_BCHW
+
+
+def grid_labels(num_classes: int, num_rows: int = 8) -> Tensor:
+    """Labels of a grid whose rows hold one picture of each class, in the classes' order."""
+    return torch.arange(num_classes).repeat(num_rows)
+
+
+def draw_grid(pictures: NDArray[np.uint8], classes: Sequence[str]) -> Image.Image:
+    """A grid with one column a class, headed by the class's name; small pictures are enlarged.
+
+    Args:
+        pictures: uint8 ``[rows * classes, C, H, W]``, row by row.
+        classes: names of the columns.
+    """
+    height, width = pictures.shape[2:]
+    zoom = max(1, round(_MIN_TILE_PIXELS / width))
+    tile_w, tile_h, gap, head = width * zoom, height * zoom, 4, 20
+    num_rows = len(pictures) // len(classes)
+    size = (len(classes) * (tile_w + gap) + gap, head + num_rows * (tile_h + gap) + gap)
+    grid = Image.new("RGB", size, "white")
+    write = ImageDraw.Draw(grid)
+    for column, name in enumerate(classes):
+        left = gap + column * (tile_w + gap)
+        write.text((left + tile_w / 2, head / 2), _caption(name, tile_w, column), "black", _font(), anchor="mm")
+        for row in range(num_rows):
+            tile = picture_image(pictures[row * len(classes) + column])
+            grid.paste(tile.resize((tile_w, tile_h), Image.Resampling.BICUBIC), (left, head + gap + row * (tile_h + gap)))
+    return grid
+
+
+def picture_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """One picture ``[C, H, W]`` (grey or RGB) as an RGB image."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).convert("RGB")
+
+
+def _font() -> Any:
+    return ImageFont.load_default(12)
+
+
+def _caption(name: str, width_pixels: int, column: int) -> str:
+    """The class's name as far as it fits; its number where the built-in font cannot write it."""
+    if not name.isascii():
+        return f"#{column}"
+    while len(name) > 1 and _font().getlength(name) > width_pixels:
+        name = name[:-1]
+    return name
+
+
+def save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write one picture ``[C, H, W]`` as PNG."""
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(path)

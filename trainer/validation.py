@@ -1,0 +1,72 @@
+"""Loss on held-out pictures, always at the same noise, so that two checkpoints can be compared.
+
+Shapes: V validation items, C channels, H and W height and width.
+"""
+
+import dataclasses
+
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from torch import Tensor
+
+from trainer.diffusion import NUM_TIMES, Objective
+from trainer.ema import Ema
+from trainer.order import generator
+
+MAX_ITEMS = 256
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationSet:
+    """Fixed (picture, class, time, noise) tuples; times are spread evenly over the schedule."""
+
+    x_VCHW: Tensor
+    label_V: Tensor
+    time_V: Tensor
+    noise_VCHW: Tensor
+
+
+def fixed_tuples(x_NCHW: Tensor, label_N: Tensor, seed: int) -> ValidationSet | None:
+    """At most 256 tuples from held-out pictures; ``None`` if there are no such pictures.
+
+    Common random numbers take out most of the variance of a difference between two checkpoints.
+    """
+    if not len(label_N):
+        return None
+    source = generator("validation", seed)
+    item_V = torch.randperm(len(label_N), generator=source)[:MAX_ITEMS]
+    count = len(item_V)
+    time_V = ((torch.arange(count) + 0.5) * NUM_TIMES / count).long()
+    noise_VCHW = torch.randn(count, *x_NCHW.shape[1:], generator=source)
+    device = x_NCHW.device
+    return ValidationSet(
+        x_VCHW=x_NCHW[item_V.to(device)],
+        label_V=label_N[item_V.to(device)],
+        time_V=time_V.to(device),
+        noise_VCHW=noise_VCHW.to(device),
+    )
+
+
+@torch.no_grad()
+def validation_loss(model: UNet2DModel, held_out: ValidationSet, objective: Objective) -> float:
+    """Mean weighted loss over the fixed tuples, in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    tensors = (held_out.x_VCHW, held_out.label_V, held_out.time_V, held_out.noise_VCHW)
+    parts = zip(*(tensor.split(_BATCH) for tensor in tensors), strict=True)
+    losses_V = torch.cat([objective.losses(model, *part) for part in parts])
+    model.train(was_training)
+    return float(losses_V.mean())
+
+
+def best_ema_width(scratch: UNet2DModel, ema: Ema, held_out: ValidationSet, objective: Objective) -> tuple[int, list[float]]:
+    """Number of the average with the lowest validation loss, and the losses of all.
+
+    ``scratch`` is a model whose weights may be overwritten.
+    """
+    losses = []
+    for width in range(len(ema.averages)):
+        ema.copy_to(scratch, width)
+        losses.append(validation_loss(scratch, held_out, objective))
+    return min(range(len(losses)), key=losses.__getitem__), losses

@@ -1,0 +1,68 @@
+"""This trainer's step as a workload that the advisor can measure: same net, loss, optimizer, EMA.
+
+Data are random of the right shape: neither memory nor time depends on what a picture shows, and a
+measurement must not wait for a data set.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from advisor.workload.protocol import Workload
+from trainer.config import preset_named
+from trainer.diffusion import NUM_TIMES, Objective
+from trainer.ema import Ema
+from trainer.model import build_model, make_optimizer
+from trainer.sampling import generate
+
+
+class _Average:
+    """The weight averages, moving on by one batch at each update."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._ema = Ema(model, (10_000, 20_000))
+        self.tensors = list(self._ema.named_tensors().values())
+
+    def update(self) -> None:
+        """Average as a training step does."""
+        self._ema.update(samples_seen=10_000, batch=32)
+
+
+def make(
+    device: str,
+    *,
+    preset: str,
+    channels: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    num_classes: int | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Workload:
+    """One training step of a preset, on pictures or latents of the given shape.
+
+    Raises:
+        UsageError: for an unknown preset or a shape that it cannot take.
+    """
+    kind = preset_named(preset)
+    shape = (channels or kind.default_shape[0], height or kind.default_shape[1], width or kind.default_shape[2])
+    classes = num_classes or kind.default_num_classes
+    model = build_model(kind, shape, classes, seed=0).to(device)
+    objective = Objective(device, min_snr_gamma=5.0)
+
+    def batch(count: int) -> tuple[Tensor, ...]:
+        x_BCHW = torch.randn(count, *shape, device=device)
+        label_B = torch.randint(classes + 1, (count,), device=device)
+        time_B = torch.randint(NUM_TIMES, (count,), device=device)
+        return x_BCHW, label_B, time_B, torch.randn_like(x_BCHW)
+
+    return Workload(
+        model=model,
+        optimizer=make_optimizer(model, lr=kind.reference_lr, beta2=kind.beta2),
+        batch=batch,
+        loss=lambda model, batch: objective.losses(model, *batch).mean(),
+        ema=_Average(model),
+        eval_step=lambda: generate(model, torch.arange(min(classes, 16)), seed=0, num_steps=2, guidance=1.5),
+        clip_norm=1.0,
+        autocast_dtype=torch.bfloat16 if precision == "bf16" else None,
+    )
