@@ -146,7 +146,8 @@ def _read_union(options: tuple[Any, ...], plain: Any, path: str, problems: list[
         if not found:
             return value
         attempts.append(found)
-    problems.extend(min(attempts, key=lambda found: len(found)))  # the option that it misses by least
+    nearest: list[str] = min(attempts, key=len)
+    problems.extend(nearest)
     return None
 
 

@@ -44,7 +44,7 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the last door: whatever came through is a defect of ours
         traceback.print_exc()
-        context.print_error(f"internal error: {str(error) or type(error).__name__}; please report it with the lines above")
+        context.print_error(f"internal error: {str(error) or type(error).__name__} (please report the lines above)")
         sys.exit(1)
 
 
