@@ -6,6 +6,7 @@ Another language needs only its own templates and :func:`fill`.
 """
 
 import string
+from collections.abc import Callable
 from typing import Any
 
 from advisor.records import Note, Reason, Sign, Value
@@ -55,9 +56,7 @@ REASONS: dict[str, str] = {
     "does_not_fit": "Needs {peak_bytes:bytes}; {budget_bytes:bytes} may be used.",
     "out_of_memory": "Ran out of memory within {budget_bytes:bytes}.",
     "out_of_memory_unknown": "Ran out of memory.",
-    "too_large_to_try": (
-        "Not run: up to {bound_bytes:bytes} by proportion, more than the {limit_bytes:bytes} that are free now."
-    ),
+    "smaller_did_not_fit": "Not run: micro-batch {micro_batch}, which is smaller, does not fit already.",
     "timed_out": "Did not finish a step in time: {message}",
     "failed": "Could not be run: {message}",
     "non_finite": "The loss was NaN or infinite.",
@@ -85,7 +84,7 @@ NOTES: dict[str, str] = {
     ),
     "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
     "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
-    "noise_scale_unmeasured": "The gradient noise scale was not measured: no change of the effective batch is recommended.",
+    "noise_scale_unmeasured": "The gradient noise scale was not measured: the effective batch is not changed.",
     # ---- monitoring
     "loss_baseline": (
         "Write down the training and validation loss at step {step} ({samples:count} samples):"
@@ -93,7 +92,7 @@ NOTES: dict[str, str] = {
     ),
     "plateau": (
         "Compare the validation loss every {every_steps:count} steps ({share:percent} of the run), on the same items"
-        " and noise: a change below {tolerance:percent} twice running is a plateau, so let the learning rate decay or stop."
+        " and noise: a change below {tolerance:percent} twice running is a plateau; let the learning rate decay, or stop."
     ),
     "overfitting": (
         "If the validation loss rises at two checkpoints running ({every_steps:count} steps apart) while the training"
@@ -133,7 +132,7 @@ class _Writer(string.Formatter):
         return format(value, format_spec)
 
 
-_FORMATS = {
+_FORMATS: dict[str, Callable[[Any], str]] = {
     "bytes": format_bytes,
     "duration": format_duration,
     "lr": format_lr,

@@ -1,0 +1,222 @@
+"""Measures several settings of one workload so that they can be compared: children side by side.
+
+Each setting lives in a child of its own: one first step (creates optimizer state, warms caches), one step
+with memory tracked, then timed steps in rounds with all the others, as long as together they fit in half of
+the memory. Where they do not, they are timed in turn.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from advisor.measure.messages import BuildOrder, Built, Failure, StepReport
+from advisor.measure.sandbox import Sandbox
+from advisor.measure.timing import interleave, paired_ratio, summarize
+from advisor.records import Breakdown, Measurement, StepTime, Value, record
+from advisor.units import MIB, format_bytes, format_duration
+
+CONTEXT_BYTES = 600 * MIB  # what a CUDA context takes at most, apart from tensors; see the memory note's reports
+DEFAULT_TIMEOUT_S = 300.0
+
+
+@record
+class Place:
+    """Where to measure: the device as torch calls it, the child's environment, and the memory there."""
+
+    torch_device: str
+    environment: dict[str, str]
+    budget_bytes: int | None
+
+
+@record
+class Subject:
+    """What to measure: the workload's spec and the parameters of its factory."""
+
+    spec: str
+    parameters: Mapping[str, Value]
+
+
+@record
+class Point:
+    """One measured setting. ``ratio_to_present`` compares step times round by round."""
+
+    measurement: Measurement
+    ratio_to_present: StepTime | None = None
+    phase_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    breakdown: Breakdown | None = None
+    failure: Failure | None = None
+
+
+@record
+class Campaign:
+    """All settings that were asked for, the present one first, in the order of asking."""
+
+    points: tuple[Point, ...]
+    built: Built | None
+    interleaved: bool
+
+
+def measure_settings(
+    settings: Sequence[tuple[int, int]],
+    subject: Subject,
+    place: Place,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Campaign:
+    """Measure settings (micro-batch, accumulation); the first is the one that others are compared with.
+
+    A larger micro-batch is not run once a smaller one did not fit: it has no point.
+    """
+    with contextlib.ExitStack() as stack:
+        trials = [Trial(setting, stack.enter_context(Sandbox(place.environment))) for setting in settings]
+        present, *others = trials
+        groups: list[list[Trial]] = [[]]
+        for trial in (present, *sorted(others, key=lambda trial: trial.setting)):
+            if not _may_fit(trial, trials):
+                continue
+            if not _fit_together([*groups[-1], trial], trials, place):
+                _time_group(groups[-1], timeout_s)
+                groups.append([])
+            on_progress(f"measuring {trial.micro_batch} x {trial.accumulation} ...")
+            trial.warm_up(subject, place, timeout_s)
+            on_progress(f"measured {trial.micro_batch} x {trial.accumulation}: {trial.summary()}")
+            groups[-1].append(trial)
+            if trial is present and trial.failure is not None and trial.failure.outcome == "error":
+                break  # the user's own step raises: nothing else is worth a trial
+        on_progress("timing the settings in turns ...")
+        _time_group(groups[-1], timeout_s)
+        return Campaign(
+            points=tuple(trial.point(present) for trial in trials if trial.was_run),
+            built=present.built,
+            interleaved=len(groups) == 1,
+        )
+
+
+class Trial:
+    """One setting while it is measured."""
+
+    def __init__(self, setting: tuple[int, int], sandbox: Sandbox) -> None:
+        self.setting = setting
+        self.micro_batch, self.accumulation = setting
+        self.built: Built | None = None
+        self.failure: Failure | None = None
+        self.report: StepReport | None = None
+        self.was_run = False
+        self._sandbox = sandbox
+        self._first_step_s: float | None = None
+        self._reserved_bytes: int | None = None
+        self._num_steps = 0
+        self.durations_s: list[float] = []
+
+    @property
+    def reserved_bytes(self) -> int | None:
+        """Peak of the bytes taken from the device, over all steps so far."""
+        return self._reserved_bytes
+
+    @property
+    def ran_out(self) -> bool:
+        """Whether there was not enough memory."""
+        return self.failure is not None and self.failure.outcome == "oom"
+
+    def warm_up(self, subject: Subject, place: Place, timeout_s: float) -> None:
+        """Build the workload, run the first step, and one with memory tracked."""
+        self.was_run = True
+        order = BuildOrder(
+            spec=subject.spec,
+            parameters=dict(subject.parameters),
+            device=place.torch_device,
+            micro_batch=self.micro_batch,
+            accumulation=self.accumulation,
+            cap_bytes=place.budget_bytes,
+        )
+        built = self._sandbox.build(order, timeout_s=timeout_s)
+        if isinstance(built, Failure):
+            self.failure = built
+            return
+        self.built = built
+        self._first_step_s = self._step(tracks_memory=False, timeout_s=timeout_s)
+        if self.failure is None:
+            self._step(tracks_memory=True, timeout_s=timeout_s)
+
+    def timed_step(self, timeout_s: float) -> float | None:
+        """Seconds of one more step, or ``None`` if it failed."""
+        duration_s = self._step(tracks_memory=False, timeout_s=timeout_s)
+        if duration_s is not None:
+            self.durations_s.append(duration_s)
+        return duration_s
+
+    def close(self) -> None:
+        """End the child, so that its memory is free for others."""
+        self._sandbox.close()
+
+    def summary(self) -> str:
+        """One line for the progress."""
+        if self.failure is not None:
+            return f"{self.failure.outcome} ({self.failure.message})"
+        reserved = format_bytes(self._reserved_bytes) if self._reserved_bytes is not None else "unknown memory"
+        return f"{reserved}, first step {format_duration(self._first_step_s or 0)}"
+
+    def point(self, present: "Trial") -> Point:
+        """What was found out, as a record."""
+        report = self.report or StepReport(step_s=0)
+        return Point(
+            measurement=Measurement(
+                micro_batch=self.micro_batch,
+                accumulation=self.accumulation,
+                outcome=self.failure.outcome if self.failure else "ok",
+                peak_allocated_bytes=report.peak_allocated_bytes,
+                peak_reserved_bytes=self._reserved_bytes,
+                first_step_s=self._first_step_s,
+                step_s=summarize(self.durations_s) if self.durations_s else None,
+                steps_run=self._num_steps,
+                message=self.failure.message if self.failure else None,
+            ),
+            ratio_to_present=paired_ratio(self.durations_s, present.durations_s),
+            phase_bytes=report.phase_bytes or {},
+            breakdown=report.breakdown,
+            failure=self.failure,
+        )
+
+    def _step(self, *, tracks_memory: bool, timeout_s: float) -> float | None:
+        report = self._sandbox.step(tracks_memory=tracks_memory, timeout_s=timeout_s)
+        if isinstance(report, Failure):
+            self.failure = report
+            return None
+        self._num_steps += 1
+        if tracks_memory:
+            self.report = report
+        if report.peak_reserved_bytes is not None:
+            self._reserved_bytes = max(report.peak_reserved_bytes, self._reserved_bytes or 0)
+        return report.step_s
+
+
+def _time_group(group: list[Trial], timeout_s: float) -> None:
+    interleave({trial.setting: partial(trial.timed_step, timeout_s) for trial in group if trial.failure is None})
+    for trial in group:
+        trial.close()
+
+
+def _may_fit(trial: Trial, trials: list[Trial]) -> bool:
+    return not any(other.ran_out and other.micro_batch < trial.micro_batch for other in trials)
+
+
+def _fit_together(group: list[Trial], trials: list[Trial], place: Place) -> bool:
+    """Whether the children of the group fit in half of the memory at once."""
+    if place.budget_bytes is None or len(group) == 1:
+        return True
+    context_bytes = CONTEXT_BYTES if place.torch_device.startswith("cuda") else 0
+    needed_bytes = [_bytes_bound(trial, trials) + context_bytes for trial in group]
+    return sum(needed_bytes) <= place.budget_bytes / 2
+
+
+def _bytes_bound(trial: Trial, trials: list[Trial]) -> float:
+    """What the trial took, or may take at most by proportion to a smaller one (no cause grows faster)."""
+    if trial.reserved_bytes is not None:
+        return trial.reserved_bytes
+    known = [other for other in trials if other.reserved_bytes is not None]
+    if not known:
+        return 0
+    nearest = max(known, key=lambda other: (other.micro_batch <= trial.micro_batch, other.micro_batch))
+    return (nearest.reserved_bytes or 0) * max(1.0, trial.micro_batch / nearest.micro_batch)

@@ -1,0 +1,77 @@
+"""Times of settings that are compared: interleaved rounds, medians, intervals without a distribution.
+
+All settings step once a round, in rotating order, so that a drift of clocks or load meets all of them.
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
+
+from advisor.records import StepTime
+
+Key = TypeVar("Key", bound=Hashable)
+
+MIN_ROUNDS = 2
+MAX_ROUNDS = 20  # the interval of the median then leaves out the five smallest and the five largest
+SECONDS_PER_SETTING = 3.0
+
+
+def summarize(durations_s: Sequence[float]) -> StepTime:
+    """Median of the durations and its interval (95 %, or all of them while they are few)."""
+    low, high = median_interval(durations_s)
+    return StepTime(median=statistics.median(durations_s), low=low, high=high, n=len(durations_s))
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of the median from order statistics; smallest and largest if no inner ones are sure enough.
+
+    The median lies between the k-th smallest and the k-th largest of n independent values with
+    probability ``1 - 2 P(Binomial(n, 1/2) < k)``; the largest k that keeps the confidence is taken.
+    """
+    ordered, n = sorted(values), len(values)
+    rank, tail = 1, 2 * 0.5**n
+    while rank < (n + 1) // 2 and tail + 2 * math.comb(n, rank) * 0.5**n <= 1 - confidence:
+        tail += 2 * math.comb(n, rank) * 0.5**n
+        rank += 1
+    return ordered[rank - 1], ordered[n - rank]
+
+
+def paired_ratio(durations_s: Sequence[float], present_durations_s: Sequence[float]) -> StepTime | None:
+    """Median and interval of the ratios of two settings' times, round by round; ``None`` without rounds."""
+    ratios = [one / other for one, other in zip(durations_s, present_durations_s, strict=False)]
+    return summarize(ratios) if ratios else None
+
+
+def interleave(
+    steps: Mapping[Key, Callable[[], float | None]],
+    *,
+    min_rounds: int = MIN_ROUNDS,
+    max_rounds: int = MAX_ROUNDS,
+    seconds_per_setting: float = SECONDS_PER_SETTING,
+) -> dict[Key, list[float]]:
+    """Seconds of every step of every setting.
+
+    Args:
+        steps: for each setting a function that runs one step and says how long it took, or ``None``
+            if it failed; a setting that failed takes no further part.
+        min_rounds: rounds that are run however long they take.
+        max_rounds: rounds after which it ends.
+        seconds_per_setting: it also ends when the settings took this long on average.
+    """
+    durations: dict[Key, list[float]] = {key: [] for key in steps}
+    living = list(steps)
+    for round_number in itertools.count():
+        spent_s = sum(itertools.chain.from_iterable(durations.values()))
+        long_enough = round_number >= min_rounds and spent_s >= seconds_per_setting * len(living)
+        if not living or round_number >= max_rounds or long_enough:
+            return durations
+        first = round_number % len(living)
+        for key in (*living[first:], *living[:first]):
+            duration_s = steps[key]()
+            if duration_s is None:
+                living.remove(key)
+            else:
+                durations[key].append(duration_s)
+    raise AssertionError("rounds are counted without an end")
