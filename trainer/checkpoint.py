@@ -15,9 +15,14 @@ def checkpoint_folder(root: Path, samples_seen: int) -> Path:
     return root / f"ckpt-{samples_seen:012d}"
 
 
+def samples_of(folder: Path) -> int:
+    """Samples that a checkpoint folder's name says it had seen."""
+    return int(folder.name.removeprefix("ckpt-"))
+
+
 def list_checkpoints(root: Path) -> list[Path]:
     """All checkpoint folders, the one with most progress first."""
-    return sorted((path for path in root.glob("ckpt-*") if path.is_dir()), reverse=True)
+    return sorted((path for path in root.glob("ckpt-[0-9]*") if path.is_dir()), reverse=True)
 
 
 def save_checkpoint(

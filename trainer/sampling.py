@@ -3,6 +3,7 @@
 Shapes: B pictures, C channels, H and W height and width.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -127,6 +128,8 @@ def _caption(name: str, width_pixels: int, column: int) -> str:
     return name
 
 
-def save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write one picture ``[C, H, W]`` as PNG."""
-    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(path)
+def png_bytes(image: Image.Image) -> bytes:
+    """An image as the content of a PNG file."""
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()

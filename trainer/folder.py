@@ -1,0 +1,66 @@
+"""A run folder: where things lie in it, who may write to it, and what it was started with."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from advisor import storage
+from trainer.config import TrainConfig, config_from, read_values
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where everything of one run lies."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration; once it is there, the run has started."""
+        return self.path / "config.toml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def pipeline(self) -> Path:
+        """The exported model in diffusers' layout."""
+        return self.path / "pipeline"
+
+    @property
+    def has_started(self) -> bool:
+        """Whether there is a run to go on with."""
+        return self.config.exists()
+
+
+@contextlib.contextmanager
+def open_run(path: Path) -> Iterator[RunFolder]:
+    """Make, prove writable and lock a run folder; leaves no trace if nothing was started in it.
+
+    Raises:
+        StorageError: if it is not writable or another process holds it.
+    """
+    existed = path.exists()
+    storage.require_writable(path)
+    folder = RunFolder(path)
+    try:
+        with storage.RunLock(path):
+            storage.remove_leftovers(path)
+            yield folder
+    finally:
+        if not existed and not folder.has_started:
+            with contextlib.suppress(OSError):
+                (path / "run.lock").unlink()
+                path.rmdir()
+
+
+def stored_config(folder: RunFolder) -> TrainConfig:
+    """The configuration that the run in this folder was started with.
+
+    Raises:
+        UsageError: if ``config.toml`` was edited into something invalid.
+    """
+    return config_from(read_values(folder.config), where=str(folder.config))

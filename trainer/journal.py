@@ -1,0 +1,70 @@
+"""What a run writes down while it goes: metrics, events, and how long it will still take."""
+
+import datetime
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from advisor.records import Claim
+from advisor.storage import JsonLines, read_json_lines
+
+_Z_80 = 1.2816  # half-width of a central 80 % interval, in standard errors
+
+
+class Journal:
+    """``metrics.jsonl`` and ``events.jsonl`` of a run folder.
+
+    A restart takes back the metrics after its checkpoint, since those steps are done again; events
+    stay, for they happened.
+    """
+
+    def __init__(self, folder: Path, samples_seen: int) -> None:
+        """Open both logs.
+
+        Raises:
+            StorageError: if they cannot be written, or were damaged other than by a cut-off.
+        """
+        path = folder / "metrics.jsonl"
+        entries = read_json_lines(path)
+        self._metrics, self._events = JsonLines(path), JsonLines(folder / "events.jsonl")
+        kept = [entry for entry in entries if entry["samples"] <= samples_seen]
+        if len(kept) != len(entries):
+            self._metrics.rewrite(kept)
+
+    def metric(self, kind: str, samples: int, **values: Any) -> None:
+        """Append one line of metrics; what is not finite is written as null."""
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        self._metrics.append({"kind": kind, "samples": samples, **clean})
+
+    def event(self, kind: str, samples: int, **values: Any) -> None:
+        """Append one event, labelled with the wall clock (UTC); nothing is computed from that label."""
+        utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        self._events.append({"kind": kind, "samples": samples, "utc": utc, **values})
+
+
+class RemainingTime:
+    """Forecast from the run's own pace: means, not medians, since slow steps have to be waited for too.
+
+    The pace includes validation, sampling and checkpoints, which come around regularly.
+    """
+
+    def __init__(self, samples_seen: int) -> None:
+        self._last_s, self._last_samples = time.perf_counter(), samples_seen
+        self._paces_s: list[float] = []
+
+    def update(self, samples_seen: int, total_samples: int) -> Claim:
+        """Seconds until the end, with an 80 % interval once there are three paces to compare."""
+        now_s = time.perf_counter()
+        self._paces_s.append((now_s - self._last_s) / max(1, samples_seen - self._last_samples))
+        self._last_s, self._last_samples = now_s, samples_seen
+        recent = self._paces_s[-100:]
+        left = max(0, total_samples - samples_seen)
+        mean_s = statistics.fmean(recent)
+        source = f"mean of the last {len(recent)} log intervals"
+        if len(recent) < 3:
+            return Claim(value=left * mean_s, basis="predicted", source=source)
+        margin_s = _Z_80 * statistics.stdev(recent) / math.sqrt(len(recent))
+        low, high = left * max(0.0, mean_s - margin_s), left * (mean_s + margin_s)
+        return Claim(value=left * mean_s, low=low, high=high, basis="predicted", source=source)
