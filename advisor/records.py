@@ -101,6 +101,9 @@ class Host:
     driver_version: str | None
     driver_cuda_version: str | None
     in_container: bool
+    machine: str = ""
+    torch_rocm_version: str | None = None
+    torch_xpu_version: str | None = None
     instruction_sets: tuple[str, ...] = ()
     shared_memory_bytes: int | None = None
     disk_free_bytes: int | None = None
@@ -114,6 +117,33 @@ class DeviceProcess:
     kind: Literal["compute", "graphics"]
     name: str | None
     used_bytes: int | None
+
+
+@record
+class Peaks:
+    """What a card can do at best: dense rates with float32 accumulation, from a table or estimated."""
+
+    name: str
+    estimated: bool
+    fp32_tflops: float | None = None
+    tf32_tflops: float | None = None
+    fp16_tflops: float | None = None
+    bf16_tflops: float | None = None
+    bandwidth_gb_s: float | None = None
+    source: str
+
+
+@record
+class Benchmark:
+    """What a device did when it was tried for some seconds, by precision; ``None`` where it could not."""
+
+    fp32_tflops: float | None = None
+    tf32_tflops: float | None = None
+    fp16_tflops: float | None = None
+    bf16_tflops: float | None = None
+    copy_gb_s: float | None = None
+    host_to_device_gb_s: float | None = None
+    elapsed_s: float
 
 
 @record
@@ -161,6 +191,9 @@ class Device:
     uncorrected_ecc_errors: int | None = None
     mig_enabled: bool | None = None
     integrated: bool | None = None
+    memory_bus_bits: int | None = None
+    peaks: Peaks | None = None
+    benchmark: Benchmark | None = None
     processes: tuple[DeviceProcess, ...] | None = None
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
 

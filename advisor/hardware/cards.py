@@ -69,6 +69,7 @@ _SIMPLE: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "pci_bus_id": ("nvmlDeviceGetPciInfo", _bus_id),
     "compute_capability": ("nvmlDeviceGetCudaComputeCapability", lambda pair: f"{pair[0]}.{pair[1]}"),
     "num_cores": ("nvmlDeviceGetNumGpuCores", _positive),
+    "memory_bus_bits": ("nvmlDeviceGetMemoryBusWidth", _positive),
     "power_w": ("nvmlDeviceGetPowerUsage", _milli),
     "power_limit_w": ("nvmlDeviceGetEnforcedPowerLimit", _milli),  # the management limit ignores out-of-band caps
     "default_power_limit_w": ("nvmlDeviceGetPowerManagementDefaultLimit", _milli),
@@ -87,6 +88,13 @@ _SIMPLE: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ecc_enabled": ("nvmlDeviceGetEccMode", lambda modes: bool(modes[0])),
     "mig_enabled": ("nvmlDeviceGetMigMode", lambda modes: bool(modes[0])),
 }
+
+_OTHER_FIELDS = (
+    "total_bytes", "free_bytes", "reserved_bytes", "used_by_others_bytes", "sm_clock_mhz", "max_sm_clock_mhz",
+    "memory_clock_mhz", "max_memory_clock_mhz", "temperature_c", "throttle_reasons", "uncorrected_ecc_errors",
+    "processes",
+)  # fmt: skip
+FIELDS = (*_SIMPLE, *_OTHER_FIELDS)
 
 
 def _read_memory(nvml: Nvml, handle: Handle) -> Readings:
@@ -130,13 +138,17 @@ def _read_throttling(nvml: Nvml, handle: Handle) -> Reading[tuple[str, ...]]:
 
 def _read_processes(nvml: Nvml, handle: Handle) -> Reading[tuple[DeviceProcess, ...]]:
     """Processes with memory on the card; one that computes and draws is listed once, as computing."""
-    compute = nvml.read("nvmlDeviceGetComputeRunningProcesses", handle)
-    graphics = nvml.read("nvmlDeviceGetGraphicsRunningProcesses", handle)
+    compute = _process_list(nvml, handle, "nvmlDeviceGetComputeRunningProcesses")
+    graphics = _process_list(nvml, handle, "nvmlDeviceGetGraphicsRunningProcesses")
     if compute.value is None and graphics.value is None:
         return Reading(reason=compute.reason)
     found = {process.pid: _process(nvml, process, "graphics") for process in graphics.value or ()}
     found |= {process.pid: _process(nvml, process, "compute") for process in compute.value or ()}
     return Reading(tuple(found[pid] for pid in sorted(found)))
+
+
+def _process_list(nvml: Nvml, handle: Handle, function: str) -> Reading[Any]:
+    return nvml.read(function, handle).or_else(lambda: nvml.read(f"{function}_v2", handle))  # v3 came with driver 510
 
 
 def _process(nvml: Nvml, process: Any, kind: Any) -> DeviceProcess:

@@ -8,6 +8,7 @@
 from collections.abc import Callable, Iterator
 
 from advisor.hardware import wheels
+from advisor.hardware.nvml import Reading
 from advisor.records import Check, Device, Host, Severity, Value, record
 from advisor.units import GIB, format_bytes
 
@@ -24,13 +25,12 @@ _LOW_DISK_BYTES = 5 * GIB
 class Facts:
     """What checks need beside the host and its devices.
 
-    ``kernels`` are the architectures that torch was built for, where that was asked; ``machine`` is
-    the processor family, such as ``x86_64``.
+    ``kernels`` are the architectures that torch was built for; ``old_binding`` says that the
+    deprecated distribution ``pynvml`` is installed.
     """
 
     nvml_problem: str | None
-    kernels: tuple[str, ...] | None
-    machine: str
+    kernels: Reading[tuple[str, ...]]
     old_binding: bool = False
 
 
@@ -276,7 +276,7 @@ _NVML_PROBLEMS = {
 
 def _host_checks(host: Host, devices: tuple[Device, ...], facts: Facts) -> Iterator[Check]:
     if host.torch_version is None:
-        yield _check("TORCH", install=_torch_for(devices, host, facts))
+        yield _check("TORCH", install=_torch_for(devices, host))
     yield from _nvml_checks(host, facts)
     if facts.old_binding and facts.nvml_problem != "wrong_binding":
         yield _check("BINDING-OLD")
@@ -300,12 +300,12 @@ def _nvml_checks(host: Host, facts: Facts) -> Iterator[Check]:
         yield _check("NVML-FAILED", reason=problem)
 
 
-def _torch_for(devices: tuple[Device, ...], host: Host, facts: Facts) -> str:
+def _torch_for(devices: tuple[Device, ...], host: Host) -> str:
     cards = [device for device in devices if device.kind == "cuda" and device.compute_capability]
     plain = "pip install torch"
     if not cards:
         return plain
-    line = wheels.install_line(None, cards[0].compute_capability, host.driver_cuda_version, facts.machine)
+    line = wheels.install_line(None, cards[0].compute_capability, host.driver_cuda_version, host.machine)
     return line or plain
 
 
@@ -323,7 +323,7 @@ def _lost(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
 def _software(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     """The driver, this torch and this card must fit each other; the first that does not is said."""
     cc, driver_cuda, torch_cuda = device.compute_capability, host.driver_cuda_version, host.torch_cuda_version
-    install = wheels.install_line(host.torch_version, cc, driver_cuda, facts.machine)
+    install = wheels.install_line(host.torch_version, cc, driver_cuda, host.machine)
     if host.torch_version is None or cc is None:
         return
     if driver_cuda is not None and wheels.major(driver_cuda) < 12:
@@ -334,9 +334,9 @@ def _software(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
         yield _check("CPU-WHEEL", device, torch=host.torch_version, install=install)
     elif driver_cuda is not None and wheels.major(driver_cuda) < wheels.major(torch_cuda):
         yield _check("DRIVER", device, driver_cuda=driver_cuda, torch_cuda=torch_cuda, install=install)
-    elif facts.kernels is None:
-        yield _check("ARCH-UNKNOWN", device, reason="no answer")
-    elif not wheels.runs_on(facts.kernels, cc):
+    elif facts.kernels.value is None:
+        yield _check("ARCH-UNKNOWN", device, reason=facts.kernels.reason)
+    elif not wheels.runs_on(facts.kernels.value, cc):
         yield _check("ARCH", device, cc=cc, torch=host.torch_version, install=install)
     elif _number(cc) < 7.5:
         yield _check("ARCH-LAST", device, cc=cc)

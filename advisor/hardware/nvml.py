@@ -136,5 +136,7 @@ def _reason(error: Exception) -> str:
     code = getattr(error, "value", None)
     if isinstance(code, int):
         return _REASONS.get(code, f"error_{code}")
-    words = re.findall("[A-Z][a-z]+", type(error).__name__.removeprefix("NVMLError_"))
+    if type(error).__name__ == "NVMLLibraryMismatchError":  # how the binding says that a newer function is missing
+        return "missing_function"
+    words = re.findall("[A-Z][a-z]+", type(error).__name__.removeprefix("NVMLError_").removesuffix("Error"))
     return "_".join(words).lower() or "error"
