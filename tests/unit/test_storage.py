@@ -357,9 +357,8 @@ def test_a_second_run_in_the_same_folder_is_refused_until_the_first_one_dies():
 
 def test_a_lock_is_free_again_after_its_run():
     for _ in range(2):
-        with RunLock(Path()):
-            with pytest.raises(StorageError, match="in use"):
-                RunLock(Path()).__enter__()
+        with RunLock(Path()), pytest.raises(StorageError, match="in use"):
+            RunLock(Path()).__enter__()
 
 
 def test_a_lock_in_a_missing_folder_is_a_storage_error():
