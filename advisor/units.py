@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Literal
 
 from advisor.errors import UsageError
 
@@ -16,6 +17,7 @@ _BYTES_PER_UNIT = {
     "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
 }  # fmt: skip
 _SECONDS_PER_UNIT = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_DURATION_UNITS = {"en": ("d", "h", "min", "s"), "zh": ("天", "小时", "分", "秒")}
 
 
 def parse_bytes(text: str) -> int:
@@ -56,22 +58,23 @@ def format_bytes(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
-def format_duration(duration_s: float) -> str:
-    """``"2 h 05 min"``, ``"3 min 12 s"``, ``"4.21 s"``, ``"46.0 ms"``."""
+def format_duration(duration_s: float, lang: Literal["en", "zh"] = "en") -> str:
+    """``"2 h 05 min"``, ``"3 min 12 s"``, ``"4.21 s"``, ``"46.0 ms"``; in Chinese ``"2 小时 05 分"``."""
+    d, h, m, s = _DURATION_UNITS[lang]
     if duration_s == 0:
-        return "0 s"
+        return f"0 {s}"
     if duration_s < 0.9995:  # each bound is where the smaller unit would be rounded up to a whole larger one
         return f"{_three_digits(duration_s * 1000)} ms"
     if duration_s < 59.95:
-        return f"{_three_digits(duration_s)} s"
+        return f"{_three_digits(duration_s)} {s}"
     minutes, seconds = divmod(round(duration_s), 60)
     if minutes < 60:
-        return f"{minutes} min {seconds:02d} s"
+        return f"{minutes} {m} {seconds:02d} {s}"
     hours, minutes = divmod(round(duration_s / 60), 60)
     if hours < 48:
-        return f"{hours} h {minutes:02d} min"
+        return f"{hours} {h} {minutes:02d} {m}"
     days, hours = divmod(round(duration_s / 3600), 24)
-    return f"{days} d {hours:02d} h"
+    return f"{days} {d} {hours:02d} {h}"
 
 
 def format_clock(duration_s: float) -> str:

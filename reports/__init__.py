@@ -1,0 +1,1 @@
+"""Reports for people: read records and run folders, import no torch."""

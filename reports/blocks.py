@@ -1,0 +1,169 @@
+"""What a report is made of: sections of typed blocks, in one language, for any renderer.
+
+A figure never stands in a report as bare text: it is a :class:`Figure`, which keeps the
+:class:`~advisor.records.Claim` it came from, so that every renderer can show its basis.
+"""
+
+import string
+from collections.abc import Iterator
+from typing import Literal
+
+from advisor.records import Basis, Claim, record
+
+Lang = Literal["en", "zh"]
+Mark = Literal["+", "-", "!", "i", "todo", ""]
+
+
+@record
+class Figure:
+    """A claim as it is printed: its value, its interval, and the claim itself for the basis."""
+
+    text: str
+    interval: str = ""
+    claim: Claim
+
+
+Inline = str | Figure
+Line = tuple[Inline, ...]
+
+
+@record
+class Paragraph:
+    """One or more sentences."""
+
+    line: Line
+
+
+@record
+class Bullet:
+    """One item of a list: for, against, warning, remark, or something to tick off."""
+
+    mark: Mark = ""
+    line: Line
+
+
+@record
+class Bullets:
+    """A list of items."""
+
+    items: tuple[Bullet, ...]
+
+
+@record
+class Code:
+    """Lines to paste, or arithmetic to follow."""
+
+    language: str
+    text: str
+
+
+@record
+class Heading:
+    """The title of a part of a section."""
+
+    text: str
+
+
+@record
+class Column:
+    """The head of a table's column; figures and counts are aligned to the right."""
+
+    title: str
+    numeric: bool = True
+
+
+@record
+class Table:
+    """Rows of lines; ``chosen`` is the row that the reader should see first."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Line, ...], ...]
+    chosen: int | None = None
+
+    def column_basis(self, index: int) -> Basis | None:
+        """The basis that all figures of a column share, so that it is marked once, in the head."""
+        bases = {item.claim.basis for row in self.rows for item in row[index] if isinstance(item, Figure)}
+        return bases.pop() if len(bases) == 1 else None
+
+
+@record
+class Picture:
+    """A picture that lies beside the report, by relative path."""
+
+    path: str
+    caption: str
+
+
+Block = Paragraph | Bullets | Code | Heading | Table | Picture
+
+
+@record
+class Section:
+    """A titled part of a report; ``id`` is the same in every language."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@record
+class Document:
+    """A whole report in one language."""
+
+    lang: Lang
+    title: str
+    subtitle: str
+    legend: Line
+    marks: dict[Basis, str]
+    sections: tuple[Section, ...]
+
+    def figures(self) -> Iterator[Figure]:
+        """Every figure of the report, in reading order."""
+        for section in self.sections:
+            for block in section.blocks:
+                for line in _lines(block):
+                    yield from (item for item in line if isinstance(item, Figure))
+
+
+def say(template: str, **values: Inline | Line | int) -> Line:
+    """The template as a line, with figures kept whole where its placeholders were.
+
+    Raises:
+        KeyError: if the template names a value that is not given.
+    """
+    line: list[Inline] = []
+    for literal, name, _, _ in string.Formatter().parse(template):
+        if literal:
+            line.append(literal)
+        if name is None:
+            continue
+        value = values[name]
+        if isinstance(value, tuple):
+            line.extend(value)
+        else:
+            line.append(str(value) if isinstance(value, int) else value)
+    return tuple(line)
+
+
+def line_text(line: Line, marks: dict[Basis, str], *, intervals: bool = True, basis: bool = True) -> str:
+    """The line as plain text: ``1.42 GiB (1.30-1.55 GiB) [P]``."""
+    return "".join(
+        item if isinstance(item, str) else figure_text(item, marks, interval=intervals, basis=basis) for item in line
+    )
+
+
+def figure_text(figure: Figure, marks: dict[Basis, str], *, interval: bool, basis: bool) -> str:
+    """The figure as plain text, with the parts that are asked for."""
+    bounds = f" ({figure.interval})" if interval and figure.interval else ""
+    mark = f" {marks[figure.claim.basis]}" if basis else ""
+    return f"{figure.text}{bounds}{mark}"
+
+
+def _lines(block: Block) -> Iterator[Line]:
+    if isinstance(block, Paragraph):
+        yield block.line
+    elif isinstance(block, Bullets):
+        yield from (item.line for item in block.items)
+    elif isinstance(block, Table):
+        for row in block.rows:
+            yield from row

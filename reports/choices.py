@@ -1,0 +1,249 @@
+"""The sections of a report about what else could be done, and how to watch what is done."""
+
+import math
+
+from advisor import units
+from advisor.records import Advice, Milestone, Option
+from reports.blocks import Block, Bullet, Bullets, Code, Column, Heading, Line, Paragraph, Section, Table, say
+from reports.plan import batch_text, config_lines, run_steps
+from reports.wording import Wording, exact
+
+LADDER = (0.5, 1.0, 2.0)
+
+
+def options(advice: Advice, w: Wording) -> Section:
+    """Every option with its price, then its risks and its verdict."""
+    m = w.messages
+    columns = (
+        Column(title=m.column_batch, numeric=False),
+        Column(title=m.column_effective),
+        Column(title=m.name_lr),
+        Column(title=m.column_peak.format(memory=w.memory)),
+        Column(title=m.column_step),
+        Column(title=m.column_run),
+        Column(title=m.column_verdict, numeric=False),
+    )
+    rows = tuple(
+        (
+            (batch_text(one),),
+            (str(one.effective_batch),),
+            (w.lr(one.lr),),
+            (w.bytes(one.peak_reserved_bytes),),
+            (w.duration(one.step_s),),
+            (w.duration(one.run_s),),
+            (m.verdicts[one.verdict],),
+        )
+        for one in advice.options
+    )
+    chosen = next((k for k, one in enumerate(advice.options) if one.id == advice.recommended.id), None)
+    blocks: list[Block] = [Table(columns=columns, rows=rows, chosen=chosen)]
+    for number, one in enumerate(advice.options, start=1):
+        blocks += _option(number, one, advice, w)
+    return Section(id="options", title=m.section_options, blocks=tuple(blocks))
+
+
+def _option(number: int, one: Option, advice: Advice, w: Wording) -> list[Block]:
+    m = w.messages
+    name = m.option_names.get(one.id, one.id)
+    title = m.option_title.format(number=number, name=name, batch=batch_text(one), verdict=m.verdicts[one.verdict])
+    blocks: list[Block] = [Heading(text=title)]
+    if one.id not in ("keep", advice.recommended.id):
+        blocks.append(Code(language="python", text=config_lines(one, advice.present, w)))
+    bullets = [Bullet(mark=reason.sign, line=w.note(reason)) for reason in one.reasons]
+    if one.id != "keep" and one.time_to_same_progress.value is not None:
+        bullets.append(Bullet(mark="i", line=say(m.option_ratio, ratio=w.percent(one.time_to_same_progress))))
+    if bullets:
+        blocks.append(Bullets(items=tuple(bullets)))
+    return blocks
+
+
+# ---- learning rate ------------------------------------------------------------------------------
+
+
+def learning_rate(advice: Advice, w: Wording) -> Section:
+    """The rule, its interval for every effective batch among the options, and a ladder for tuning."""
+    m, present = w.messages, advice.present
+    by_batch = {one.effective_batch: one for one in reversed(advice.options) if one.lr.value is not None}
+    columns = (
+        Column(title=m.column_effective),
+        Column(title=m.column_times_present),
+        Column(title=m.name_lr),
+        Column(title=m.column_interval),
+    )
+    rows = tuple(
+        (
+            (str(batch),),
+            (f"{batch / present.effective_batch:.3g}",),
+            (w.lr(one.lr),),
+            (w.lr(one.lr).interval or "-",),
+        )
+        for batch, one in sorted(by_batch.items())
+    )
+    blocks: list[Block] = [
+        Paragraph(line=(m.lr_rule,)),
+        Code(language="text", text=_lr_arithmetic(advice, by_batch, w)),
+    ]
+    blocks += [Table(columns=columns, rows=rows), Paragraph(line=(m.lr_interval,))]
+    best_lr = advice.recommended.lr.value
+    if best_lr is not None:
+        blocks.append(Paragraph(line=say(m.lr_ladder, ladder=_ladder(best_lr, w))))
+    return Section(id="learning_rate", title=m.section_lr, blocks=tuple(blocks))
+
+
+def _lr_arithmetic(advice: Advice, by_batch: dict[int, Option], w: Wording) -> str:
+    present = advice.present
+    base, lines = w.lr(present.lr).text, ["lr(B) = lr(B0) × sqrt(B / B0)"]
+    lines += [
+        f"{base} × sqrt({batch} / {present.effective_batch}) = {units.format_lr(_square_root(present, batch))}"
+        for batch in sorted(by_batch)
+        if batch != present.effective_batch and present.lr.value is not None
+    ]
+    return "\n".join(lines)
+
+
+def _square_root(present: Option, batch: int) -> float:
+    return float(present.lr.value or 0) * math.sqrt(batch / present.effective_batch)
+
+
+def _ladder(lr: float, w: Wording) -> Line:
+    low, middle, high = (w.lr(exact(factor * lr)) for factor in LADDER)
+    return (low, " → ", middle, " → ", high)
+
+
+# ---- performance and milestones -----------------------------------------------------------------
+
+
+def performance(advice: Advice, w: Wording) -> Section:
+    """What the recommended setting will take."""
+    m, best = w.messages, advice.recommended
+    named = [
+        (m.name_peak.format(memory=w.memory), w.bytes(best.peak_reserved_bytes)),
+        (m.name_memory_frac.format(memory=w.memory), w.percent(best.memory_frac)),
+        (m.column_step, w.duration(best.step_s)),
+        (m.column_samples_per_s, w.rate(best.samples_per_s)),
+        (m.name_run_steps, w.count(run_steps(advice, best))),
+        (m.name_run, w.duration(best.run_s)),
+        (m.name_steps_per_epoch, w.count(exact(best.steps_per_epoch))),
+        (m.name_same_progress, w.percent(best.time_to_same_progress)),
+    ]
+    columns = (
+        Column(title=m.column_metric, numeric=False),
+        Column(title=m.column_value),
+        Column(title=m.column_interval),
+    )
+    rows = tuple(((name,), (figure,), (figure.interval or "-",)) for name, figure in named)
+    return Section(id="performance", title=m.section_performance, blocks=(Table(columns=columns, rows=rows),))
+
+
+def milestones(advice: Advice, w: Wording) -> Section:
+    """When to look, in steps, samples, hours and epochs, and at what."""
+    m = w.messages
+    columns = (
+        Column(title=m.column_steps),
+        Column(title=m.column_samples),
+        Column(title=m.column_time),
+        Column(title=m.column_epoch),
+        Column(title=m.column_look, numeric=False),
+    )
+    rows = tuple(
+        (
+            (units.format_count(one.step),),
+            (units.format_count(one.samples),),
+            (w.duration(one.elapsed_s),),
+            (f"{one.epoch:.1f}",),
+            (m.milestone_looks.get(one.id, one.id),),
+        )
+        for one in advice.milestones
+    )
+    blocks: list[Block] = [Paragraph(line=(m.milestones_counted,)), Table(columns=columns, rows=rows)]
+    if advice.milestones:
+        blocks.append(Paragraph(line=say(m.milestones_end, run=w.duration(advice.milestones[-1].elapsed_s))))
+    return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
+
+
+# ---- watching -----------------------------------------------------------------------------------
+
+
+def monitoring(advice: Advice, w: Wording) -> Section:
+    """What to watch and where, and the thresholds that were computed for this run."""
+    m = w.messages
+    columns = tuple(
+        Column(title=title, numeric=False) for title in (m.column_watch, m.column_where, m.column_how_often)
+    )
+    rows = (
+        ((m.watch_loss,), ("metrics.jsonl",), (m.often_milestone,)),
+        ((m.watch_samples,), ("samples/sample-*.png",), (m.often_milestone,)),
+        ((m.watch_speed.format(memory=w.memory),), (m.where_screen,), (m.often_always,)),
+        ((m.watch_warnings,), ("events.jsonl",), (m.often_always,)),
+    )
+    blocks: list[Block] = [Table(columns=columns, rows=rows), Paragraph(line=(m.monitoring_scale,))]
+    if advice.monitoring:
+        blocks.append(Bullets(items=tuple(Bullet(mark="i", line=w.note(note)) for note in advice.monitoring)))
+    return Section(id="monitoring", title=m.section_monitoring, blocks=tuple(blocks))
+
+
+def checkpoints(advice: Advice, w: Wording) -> Section:
+    """What to tick off at half-way and at the end, and when the run may end sooner."""
+    m = w.messages
+    looks = advice.milestones
+    blocks: list[Block] = []
+    for milestone in _two_of(looks):
+        step, time = units.format_count(milestone.step), w.duration(milestone.elapsed_s).text
+        blocks.append(Heading(text=m.checkpoint_at.format(step=step, time=time)))
+        questions = (m.ask_validation, m.ask_legible, m.ask_distinct, m.ask_copies)
+        blocks.append(Bullets(items=tuple(Bullet(mark="todo", line=(question,)) for question in questions)))
+    blocks.append(Heading(text=m.stop_title))
+    blocks.append(Bullets(items=tuple(Bullet(line=(line,)) for line in (m.stop_good, m.stop_worse, m.stop_keep))))
+    return Section(id="checkpoints", title=m.section_checkpoints, blocks=tuple(blocks))
+
+
+def _two_of(looks: tuple[Milestone, ...]) -> tuple[Milestone, ...]:
+    if len(looks) < 3:
+        return looks
+    half = looks[-1].samples / 2
+    middle = min(looks[:-1], key=lambda one: abs(one.samples - half))
+    return middle, looks[-1]
+
+
+# ---- troubleshooting ----------------------------------------------------------------------------
+
+
+def troubleshooting(advice: Advice, w: Wording, run_name: str | None) -> Section:
+    """Sign, cause, command: with this run's own values."""
+    m, best = w.messages, advice.recommended
+    halved = f"train_batch_size = {max(1, best.micro_batch // 2)}"
+    doubled = f"gradient_accumulate_every = {best.accumulation * (2 if best.micro_batch > 1 else 1)}"
+    run = run_name or "RUN"
+    earlier = _earlier_samples(advice)
+    cases = [
+        (
+            m.oom_sign.format(memory=w.memory),
+            m.oom_cause.format(memory=w.memory),
+            f"{halved}\n{doubled}  # {m.oom_note.format(batch=best.effective_batch)}",
+        ),
+        (m.slow_sign, m.slow_cause, "cfgadvise probe"),
+        (m.nan_sign, m.nan_cause, _lr_line(best, 0.5, w)),
+        (m.flat_sign, m.flat_cause, _lr_line(best, 2.0, w)),
+        (m.jumpy_sign, m.jumpy_cause, _lr_line(best, 0.5, w)),
+        (m.copies_sign, m.copies_cause, f"cfgadvise sample {run} --checkpoint {earlier}"),
+        (m.alike_sign, m.alike_cause, f"cfgadvise sample {run} --guidance 2"),
+    ]
+    blocks: list[Block] = []
+    for sign, cause, command in cases:
+        language = "bash" if command.startswith("cfgadvise") else "python"
+        blocks += [Heading(text=sign), Paragraph(line=(cause,)), Code(language=language, text=command)]
+    return Section(id="troubleshooting", title=m.section_troubleshooting, blocks=tuple(blocks))
+
+
+def _lr_line(option: Option, factor: float, w: Wording) -> str:
+    if option.lr.value is None:
+        return f"train_lr = train_lr * {factor}"
+    scaled = units.format_lr(factor * option.lr.value)
+    return f"train_lr = {scaled}  # {w.messages.lr_from.format(lr=w.lr(option.lr).text)} {w.marks['rule']}"
+
+
+def _earlier_samples(advice: Advice) -> str:
+    if not advice.milestones:
+        return "best"
+    half = advice.milestones[-1].samples / 2
+    return str(min((one.samples for one in advice.milestones), key=lambda samples: abs(samples - half)))

@@ -1,0 +1,1 @@
+"""The sentences of the reports, one typed catalogue a language."""

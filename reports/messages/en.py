@@ -1,0 +1,316 @@
+"""The reports' English."""
+
+from reports.messages.catalogue import Messages
+
+EN = Messages(
+    # ---- words
+    title="Training configuration report",
+    subtitle="{subject} on {device}, {day}",
+    legend="Where each figure comes from: ",
+    mark_measured="[M]",
+    mark_predicted="[P]",
+    mark_rule="[R]",
+    mark_user="[U]",
+    basis_measured="measured",
+    basis_predicted="predicted",
+    basis_rule="rule or arithmetic",
+    basis_user="given by you",
+    word_vram="GPU memory",
+    word_memory="memory",
+    unknown="unknown",
+    yes="yes",
+    no="no",
+    list_separator=", ",
+    range_sign=" - ",
+    percent_sign=" %",
+    times="{ratio}",
+    before="before: ",
+    after="now:    ",
+    # ---- heads of tables
+    column_item="Item",
+    column_value="Value",
+    column_metric="Metric",
+    column_basis="Basis",
+    column_source="Source",
+    column_interval="Interval",
+    column_batch="Batch",
+    column_micro_batch="Micro-batch",
+    column_effective="Effective",
+    column_peak="Peak {memory}",
+    column_of_budget="Of budget",
+    column_step="Step time",
+    column_run="Whole run",
+    column_samples_per_s="Samples/s",
+    column_outcome="Outcome",
+    column_verdict="Verdict",
+    column_part="Part of {memory}",
+    column_size="Size",
+    column_setting="Setting",
+    column_before="Before",
+    column_after="Now",
+    column_times_present="x present",
+    column_steps="Step",
+    column_samples="Samples",
+    column_time="Time",
+    column_epoch="Epoch",
+    column_look="What to do there",
+    column_watch="Watch",
+    column_where="Where",
+    column_how_often="How often",
+    column_predicted="Predicted",
+    column_actual="Actual",
+    column_difference="Change",
+    column_inside="Inside",
+    column_trained_on="Classifier trained on",
+    column_accuracy="Accuracy",
+    column_name="Name",
+    # ---- names of figures
+    name_lr="Learning rate",
+    name_ema="EMA decay",
+    name_warmup="Warm-up samples",
+    name_peak="Peak {memory}",
+    name_memory_frac="Share of the {memory} budget",
+    name_run="Total time",
+    name_run_steps="Total steps",
+    name_run_samples="Total samples",
+    name_steps_per_epoch="Steps an epoch",
+    name_same_progress="Time to the same progress",
+    # ---- 1 verdict
+    section_verdict="Verdict",
+    verdict_keep=(
+        "Keep your setting: batch {micro_batch} x accumulation {accumulation} = effective batch {effective_batch},"
+        " learning rate {lr}."
+    ),
+    verdict_change=(
+        "Use batch {micro_batch} x accumulation {accumulation} = effective batch {effective_batch}, learning rate {lr}."
+    ),
+    verdict_price=("Peak {memory} {peak}, {frac} of the budget. One step takes {step}; {steps} steps take {run}."),
+    verdict_ratio="Time to the same progress, relative to your present setting: {ratio}.",
+    verdict_paste="Paste these lines into your configuration:",
+    verdict_warnings="Warnings to read before you rely on this: {count} (last section).",
+    config_title="for the configuration of your training script",
+    config_was="was {before}",
+    config_unchanged="unchanged",
+    run_finished="The run is finished: {samples} samples in {elapsed}; resumed {resumes} times.",
+    run_interrupted=(
+        "The run was interrupted at {samples} samples after {elapsed}; the same command again resumes it"
+        " (resumed {resumes} times so far)."
+    ),
+    run_unfinished="The run has reached {samples} samples in {elapsed} and has not finished; resumed {resumes} times.",
+    # ---- 2 machine
+    section_machine="Machine",
+    machine_device="Device",
+    machine_total="Total {memory}",
+    machine_usable="Usable {memory}",
+    machine_budget="Budget of {memory}",
+    machine_capability="Compute capability",
+    machine_power="Power limit",
+    machine_host="Computer",
+    machine_cores="cores",
+    machine_software="Software",
+    machine_workload="Training step",
+    # ---- 3 measurements
+    section_measurements="Batch size against {memory} and speed",
+    measured_how=(
+        "Each row was run on this device in a process of its own. Peak {memory} is what that process took from the"
+        " device; the interval is that of the median step time."
+    ),
+    measured_spent="Spent on it: {steps} optimizer steps, {elapsed}, {ooms} out-of-memory errors.",
+    outcomes={
+        "ok": "ok",
+        "oom": "out of memory",
+        "error": "error",
+        "timeout": "timed out",
+        "non_finite": "NaN or infinite",
+    },
+    predicted_memory="Predicted peak {memory} of micro-batches that were not run:",
+    breakdown="Where the {memory} goes. Only the activations grow with the batch:",
+    part_weights="Weights",
+    part_gradients="Gradients",
+    part_optimizer="Optimizer state",
+    part_ema="EMA weights",
+    part_activations="Activations, each sample",
+    part_context="Device context",
+    speed_fit="Step time fitted to the measured rows, for micro-batch b and accumulation a:",
+    speed_values="alpha = {alpha}, beta = {beta}, gamma = {gamma}.",
+    speed_knee="From micro-batch {knee} on, a larger one gains less than 5 % of the reachable speed.",
+    speed_no_fit="Too few rows to fit the step time to the batch: only the measured sizes are compared.",
+    # ---- 4 effective batch
+    section_batch="Effective batch, and what changes with it",
+    batch_unchanged=(
+        "The effective batch is the same, so each step sees as many samples and averages the same gradients:"
+        " learning rate, betas, EMA and warm-up stay as they are."
+    ),
+    batch_changed=(
+        "The effective batch changes, so learning rate, betas, EMA and warm-up have to change with it; the table"
+        " gives their new values."
+    ),
+    # ---- 5 data set
+    section_dataset="Fit to the data set",
+    data_share="One step sees {batch} of {items} samples: {share}.",
+    data_steps="One epoch takes {steps} steps, rounded up; a loader with drop_last makes {whole}.",
+    data_epochs="The whole run sees every sample {epochs} times.",
+    steps_an_epoch="steps an epoch",
+    epochs="epochs",
+    # ---- 6 options
+    section_options="Options, risks and verdicts",
+    option_title="Option {number}: {name} ({batch}) - {verdict}",
+    option_names={
+        "keep": "your present setting",
+        "no_accumulation": "no accumulation",
+        "larger_batch": "a larger batch",
+        "higher_lr": "a higher learning rate",
+        "lower_lr": "a lower learning rate",
+        "less_memory": "less memory",
+    },
+    option_ratio="Time to the same progress, relative to the present setting: {ratio}.",
+    verdicts={
+        "recommended": "recommended",
+        "acceptable": "acceptable",
+        "not_recommended": "not recommended",
+        "infeasible": "not possible",
+    },
+    # ---- 7 learning rate
+    section_lr="Learning rate: rule and interval",
+    lr_rule="Optimizers of the Adam family: the learning rate follows the square root of the effective batch B.",
+    lr_interval=(
+        "The interval comes from exponents 0.25 to 0.75 in place of the square root's 0.5. When the batch grows or"
+        " shrinks by more than a factor of 4, tune the learning rate anew."
+    ),
+    lr_ladder="To tune it, try steps of 2 and compare the validation loss at equal samples: {ladder}.",
+    # ---- 8 performance
+    section_performance="Expected performance of the recommended setting",
+    # ---- 9 milestones
+    section_milestones="Milestones",
+    milestones_counted=(
+        "Counted in samples seen, so that they hold after a restart or a change of batch. Times are training time."
+    ),
+    milestones_end="The run ends after {run}.",
+    milestone_looks={
+        "first_look": "Is the loss falling?",
+        "quarter": "First look at samples",
+        "half": "Compare with quarter",
+        "three_quarters": "Still improving?",
+        "end": "Evaluate, then stop",
+    },
+    # ---- 10 monitoring
+    section_monitoring="Monitoring",
+    watch_loss="Training and validation loss",
+    watch_samples="Generated samples",
+    watch_speed="Speed and {memory}",
+    watch_warnings="Warnings of the health checks",
+    often_milestone="at each milestone",
+    often_always="all the time",
+    where_screen="live screen",
+    monitoring_scale=(
+        "There is no good or bad value of a diffusion loss as such: its scale depends on the parameterisation, the"
+        " weighting and the noise level. Compare it with this run's own earlier values and with the held-out data."
+    ),
+    # ---- 11 checkpoints
+    section_checkpoints="Checkpoints, and when to stop",
+    checkpoint_at="Step {step} ({time})",
+    ask_validation="Is the validation loss lower than at the milestone before?",
+    ask_legible="Do the samples look like the data?",
+    ask_distinct="Can the classes be told apart?",
+    ask_copies="Are the samples new, not copies of training items?",
+    stop_title="Stop before the end when",
+    stop_good="the samples serve their purpose at two milestones running: more steps mainly add the risk of copies;",
+    stop_worse="the validation loss rises at two checkpoints running while the training loss falls:"
+    " use the checkpoint before the rise.",
+    stop_keep="Keep the checkpoint with the lowest validation loss, not simply the last one.",
+    # ---- 12 troubleshooting
+    section_troubleshooting="If you see this, do that",
+    oom_sign="Out of {memory}",
+    oom_cause="Cause: another process took {memory}, or evaluation and sampling need more than a step does.",
+    oom_note="effective batch stays {batch}",
+    slow_sign="Samples/s fall clearly below the table",
+    slow_cause="Cause: heat, a power limit, another process on the device, or slow data loading.",
+    nan_sign="The loss becomes NaN or infinite",
+    nan_cause="Cause: usually too high a learning rate, or overflow in fp16. Go back to the last checkpoint with:",
+    flat_sign="The validation loss falls too slowly",
+    flat_cause="Cause: often too low a learning rate. Try, from the start or from a checkpoint:",
+    jumpy_sign="The loss swings strongly",
+    jumpy_cause="Cause: too high a learning rate, or too small an effective batch. First try:",
+    copies_sign="Samples are copies of training items",
+    copies_cause="Cause: the model memorises; the training loss alone does not show it. Look at an earlier checkpoint:",
+    alike_sign="All classes look alike, or all samples of a class do",
+    alike_cause=(
+        "Cause: the condition is ignored (alike classes), or the guidance is too strong (alike samples)."
+        " Compare guidance scales:"
+    ),
+    lr_from="from {lr}",
+    # ---- 13 after the run
+    section_actual="Predicted and actual",
+    actual_note=(
+        "Actual step time is the median of the log's lines. Total time is compared for the samples that the run has"
+        " seen; it includes validation, samples and checkpoints as far as the log counts them."
+    ),
+    actual_other_setting=(
+        "The run was trained with batch {micro_batch} x {accumulation}, for which nothing was predicted."
+    ),
+    run_best_validation="Lowest validation loss: {loss}, at {samples} samples.",
+    run_last_loss="Last training loss: {loss}, at {samples} samples.",
+    run_checkpoints="Checkpoints kept (samples seen): {checkpoints}.",
+    run_warned="Warned during the run: {text}",
+    run_problems="Files of the run that could not be read in full:",
+    section_quality="Quality: what the generated samples are good for",
+    quality_how=(
+        "Classifier {classifier}, tested on {test} held-out real samples; {generated} generated samples from the"
+        " checkpoint at {checkpoint} samples, guidance {guidance}, {steps} sampling steps."
+    ),
+    quality_unknown="Not evaluated: no accuracy is recorded for this run.",
+    quality_helps="Adding generated samples to the real ones changes accuracy by {gain}: more than chance ({error}).",
+    quality_hurts="Adding generated samples to the real ones costs accuracy: {gain}, more than chance ({error}).",
+    quality_same="Adding generated samples to the real ones changes accuracy by {gain}: within chance ({error}).",
+    real_only="real samples only",
+    synthetic_only="generated samples only",
+    real_and_synthetic="both",
+    section_samples="Generated samples",
+    samples_note="One row of each grid is one class. Files are relative to the run folder.",
+    samples_none="No sample grid was written.",
+    grid_at="after {samples} samples",
+    # ---- 14 method
+    section_method="Method and bases",
+    method_measured="Measured: this very point was run on this device.",
+    method_predicted="Predicted: from a model fitted to measured points, with an interval.",
+    method_rule="Rule: a named law or plain arithmetic; its source is in the table.",
+    method_user="Given: what you said about your run; it was not checked.",
+    method_noise_scale="Gradient noise scale: {value} samples.",
+    method_no_noise_scale="Not measured: the gradient noise scale; what a larger batch gains per sample is not known.",
+    method_origin="Made by cfgadvise {version} on {day}. Command: {command}",
+    section_warnings="Warnings",
+    warnings_none="None.",
+    # ---- the live screen
+    live_done="done",
+    live_step="step",
+    live_samples="samples",
+    live_epoch="epoch",
+    live_loss="loss",
+    live_validation_loss="validation",
+    live_lr="lr",
+    live_speed="speed",
+    live_samples_per_s="samples/s",
+    live_memory="memory",
+    live_remaining="left",
+    live_elapsed="elapsed",
+    live_next="next",
+    live_no_milestone="end of the run",
+    live_interrupt="ctrl-c saves and stops",
+    # ---- probe
+    probe_title="This machine",
+    probe_devices="Devices",
+    probe_device="Device",
+    probe_none="No device was found.",
+    probe_others="Others",
+    probe_power="Power",
+    probe_temperature="Temp.",
+    probe_ram="RAM free",
+    probe_driver="driver",
+    probe_unknown="Could not be read: {fields}",
+    probe_checks="Checks",
+    probe_no_checks="Nothing to mend.",
+    probe_fix="Fix: ",
+    reasons={},
+    notes={},
+    checks={},
+)

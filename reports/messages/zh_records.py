@@ -1,0 +1,213 @@
+"""建议中的理由、提醒与机器检查的中文句子，按 id 排列。
+
+模板的写法与 ``advisor.recommend.reasons`` 相同；少数英文片段（如进程列表）在中文里省去。
+"""
+
+REASONS: dict[str, str] = {
+    "present_setting": "这就是现有配置：什么都不用改，也不用重新调参。",
+    "same_effective_batch": "有效批量仍为 {effective_batch}：学习率、betas、EMA 和预热都保持不变。",
+    "faster": "单步 {step_s:duration}，原来 {present_step_s:duration}：用时为 {ratio:ratio} 倍（{low:ratio} ~ {high:ratio}）。",
+    "slower": "单步 {step_s:duration}，原来 {present_step_s:duration}：变慢，为 {ratio:ratio} 倍（{low:ratio} ~ {high:ratio}）。",
+    "within_noise": (
+        "单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
+        "没有超出测量误差、且大于 {min_gain:percent} 的提升。"
+    ),
+    "throughput": "每秒 {samples_per_s:count} 个样本，原来 {present_samples_per_s:count} 个。",
+    "fits": "{memory}峰值 {peak_bytes:bytes}，占可用的 {budget_bytes:bytes} 的 {share:percent}。",
+    "more_memory": "{memory}峰值 {peak_bytes:bytes}，原来 {present_bytes:bytes}，占用增加。",
+    "less_memory": "{memory}峰值 {peak_bytes:bytes}，原来 {present_bytes:bytes}，占用减少。",
+    "scaled_lr": (
+        "学习率要跟着调整：{present_lr:lr} 改为 {lr:lr}，合理区间 {low:lr} ~ {high:lr}；beta2 和 EMA 衰减也要一起换算。"
+    ),
+    "steps_per_epoch": "每个 epoch {steps} 步，原来 {present_steps} 步。",
+    "no_noise_scale": "梯度噪声尺度未知，达到同等进度的用时只能确定在现有配置的 {low:ratio} ~ {high:ratio} 倍之间。",
+    "retune": "有效批量变为 {factor:ratio} 倍，超出 4 倍的范围：学习率需要重新调。",
+    "untested_lr": "学习率好不好，几步之内看不出来：请在相同样本数处比较验证 loss。",
+    "when_slow": "适用场景：验证 loss 一直在下降，但下降太慢。",
+    "when_unstable": "适用场景：loss 的震荡超出采样噪声，或者很多步的梯度被裁剪。",
+    "unstable_risk": "学习率加倍可能不稳定：保留预热，并注意梯度被裁剪的比例。",
+    "slow_risk": "学习率减半后，达到同样的 loss 需要更多样本。",
+    "saves_memory": "现有的单次批量放不下时，它能放下；有效批量相同。",
+    "does_not_fit": "需要 {peak_bytes:bytes}，只能用 {budget_bytes:bytes}。",
+    "out_of_memory": "在 {budget_bytes:bytes} 之内发生{memory}溢出 (OOM)。",
+    "out_of_memory_unknown": "{memory}溢出 (OOM)。",
+    "too_large_to_try": "没有实跑：按比例推算最多需要 {bound_bytes:bytes}，超过当前空闲的 {limit_bytes:bytes}。",
+    "timed_out": "一步没有在限定时间内完成：{message}",
+    "failed": "无法运行：{message}",
+    "non_finite": "loss 为 NaN 或无穷大。",
+    "over_max_batch": "单次批量 {micro_batch} 超过上限 {max_batch}。",
+}
+
+NOTES: dict[str, str] = {
+    "default_run_length": "没有给出训练长度：时间和里程碑按 {epochs} 个 epoch（{samples:count} 个样本）计算。",
+    "default_lr": "没有给出学习率：{lr:lr} 是经验值（批量 16 时为 1e-4，按批量的平方根换算），没有经过调参。",
+    "epoch_convention": (
+        "每个 epoch 的步数向上取整：{steps} 步，最后一步只有 {last_batch} 个样本（满批量为 {effective_batch}）；"
+        "若使用 drop_last，则为 {steps_drop_last} 步。"
+    ),
+    "batch_above_dataset": "有效批量 {effective_batch} 比整个数据集（{num_items} 个样本）还大。",
+    "present_does_not_fit": "现有配置在这台设备上跑不起来：{message}",
+    "not_interleaved": "各配置是逐个计时的（同时放不进一半的{memory}），时钟频率漂移的影响没有抵消。",
+    "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
+    "no_budget": "不知道可以用多少{memory}；请用 --memory-budget 指定，超出的配置才会被排除。",
+    "no_noise_scale": "没有测量梯度噪声尺度，因此不建议改变有效批量。",
+    "loss_baseline": (
+        "在第 {step} 步（{samples:count} 个样本）记下训练 loss 和验证 loss："
+        "以后都与它们比较，而不是与某个固定的数比较。"
+    ),
+    "plateau": (
+        "每 {every_steps:count} 步（全程的 {share:percent}）用相同的样本和噪声比较验证 loss："
+        "连续两次变化小于 {tolerance:percent} 就是进入平台期，可以降低学习率或者停止。"
+    ),
+    "overfitting": "若训练 loss 下降，验证 loss 却连续两个检查点（相隔 {every_steps:count} 步）上升，改用上升前的检查点。",
+    "oscillation": (
+        "判断震荡要看每 {block_steps} 步的平均值：其方差大于“单步方差 / {block_steps}”的 {factor} 倍才算震荡。"
+    ),
+    "step_time": (
+        "单步时间 {median_s:duration}，测量时最长 {high_s:duration}："
+        "若 {block_steps} 步的平均值超过它，说明有其他负载、降频，或者磁盘太慢。"
+    ),
+    "memory": "{memory}峰值为 {peak_bytes:bytes}，上限是 {budget_bytes:bytes}。",
+    "clipping": (
+        "统计梯度被裁剪（范数大于 {clip_norm}）的步数：超过 {share:percent} 时学习率规则不再成立，应先降低学习率。"
+    ),
+    "look": "在每个里程碑查看生成样本，与上一个里程碑的并排比较。",
+}
+
+# id -> (message, fix)
+CHECKS: dict[str, tuple[str, str | None]] = {
+    "TORCH": ("没有安装 PyTorch：无法测量，也无法训练。", "{install}"),
+    "NVML-LIBRARY": (
+        "PyTorch 是 CUDA {torch_cuda} 版本，但没有找到 NVIDIA 驱动：只能在 CPU 上训练。",
+        "安装 NVIDIA 驱动并重启；在容器里请用 --gpus all 启动",
+    ),
+    "NVML-DRIVER": ("NVIDIA 驱动已安装，但没有加载：所有 GPU 都不能用。", "sudo modprobe nvidia    # 若失败，请重启"),
+    "NVML-MISMATCH": ("NVIDIA 驱动更新过，但内核里还是旧版本：重启之前所有 GPU 都不能用。", "sudo reboot"),
+    "NVML-FAILED": (
+        "NVIDIA 管理库没有响应（{reason}）：GPU 的显存和功耗未知。",
+        "nvidia-smi    # 查看驱动自己的报错",
+    ),
+    "BINDING": (
+        "已弃用的 pynvml 包遮挡了 nvidia-ml-py：读不到 GPU 信息。",
+        "pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py",
+    ),
+    "BINDING-OLD": (
+        "已弃用的 pynvml 包与 nvidia-ml-py 同时存在，PyTorch 会因此发出警告。",
+        "pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py",
+    ),
+    "CPU-WHEEL": ("这个 PyTorch（{torch}）不带 CUDA：GPU 闲置，训练在 CPU 上进行。", "{install}"),
+    "DRIVER": ("驱动最高支持 CUDA {driver_cuda}，而这个 PyTorch 需要 {torch_cuda}：GPU 不能用。", "{install}"),
+    "DRIVER-OLD": (
+        "驱动只支持 CUDA {driver_cuda}，对现在的 PyTorch 来说太旧：GPU 不能用。",
+        "计算能力 7.5 及以上的 GPU 请安装 580 或更新的驱动，更早的请安装 535 分支，然后重启",
+    ),
+    "ARCH": ("这个 PyTorch（{torch}）没有计算能力 {cc} 的内核：第一个运算就会失败。", "{install}"),
+    "ARCH-NONE": (
+        "现在的 PyTorch 都没有计算能力 {cc} 的内核：这块 GPU 不能训练。",
+        "cfgadvise recommend --device cpu",
+    ),
+    "ARCH-LAST": (
+        "计算能力 {cc} 在这个 PyTorch 上可用；支持它的最后一个版本是 CUDA 12.6 的 2.14。",
+        'pip install "torch<2.15" --index-url https://download.pytorch.org/whl/cu126',
+    ),
+    "ARCH-UNKNOWN": (
+        "没有查到 PyTorch 带有哪些内核（{reason}）：不能确定它能否在这块 GPU 上运行。",
+        'python -c "import torch; print(torch.cuda.get_arch_list())"',
+    ),
+    "LOST": (
+        "{name} 已从总线掉线（{reason}）：重启之前没有任何响应。",
+        "sudo reboot    # 恢复后请检查供电线、温度，以及 `dmesg | grep Xid`",
+    ),
+    "NO-PERMISSION": (
+        "当前账户没有使用 {name} 的权限。",
+        "sudo usermod -aG video,render $USER    # 然后重新登录；在容器里请把设备传进去",
+    ),
+    "MEMORY-UNKNOWN": (
+        "读不到空闲显存（{reason}）：最大批量只能小心地试出来。",
+        "cfgadvise recommend --memory-budget 8GiB    # 填您确知空闲的大小",
+    ),
+    "DISPLAY": (
+        "这块 GPU 同时在显示桌面：桌面占用显存，使用时还会更多。",
+        "sudo systemctl isolate multi-user.target    # 关闭桌面；`graphical.target` 可恢复",
+    ),
+    "OTHERS": (
+        "其他进程占用了这块 GPU 的 {used} 显存（{percent}%）。",
+        "nvidia-smi    # 查看是哪些进程；也可以用 --device 换一块 GPU",
+    ),
+    "THROTTLE-POWER": (
+        "GPU 达到功耗上限（{limit_w} W），正在降频。",
+        "sudo nvidia-smi -i {nvml_index} -pl {default_w}    # 默认上限；可能需要加强散热",
+    ),
+    "THROTTLE-HEAT": (
+        "GPU 过热（{temperature_c} °C），正在降频：每一步都会变慢。",
+        "清理风扇、保持风道畅通；或者降低发热：sudo nvidia-smi -i {nvml_index} -pl {lower_w}",
+    ),
+    "THROTTLE-HARDWARE": (
+        "显卡硬件在强制降频（供电或硬件保护）：每一步都会变慢。",
+        "检查 GPU 供电线和电源；nvidia-smi -i {nvml_index} -q -d PERFORMANCE",
+    ),
+    "POWERCAP": (
+        "功耗上限为 {limit_w} W，默认 {default_w} W（{percent}%）：每一步都会变慢。",
+        "sudo nvidia-smi -i {nvml_index} -pl {default_w}",
+    ),
+    "CLOCK": (
+        "负载下 GPU 频率只有 {clock_mhz} MHz，最高 {max_mhz} MHz。",
+        "sudo nvidia-smi -i {nvml_index} -rgc    # 若设过频率限制，可用它解除",
+    ),
+    "PCIE": (
+        "PCIe 链路为 x{width}，最大 x{max_width}：向 GPU 拷贝的速度只有 {percent}%。潜变量缓存到 GPU 之后不受影响。",
+        "把显卡换到全长插槽，或者重新插好显卡和转接线",
+    ),
+    "PCIE-GEN": (
+        "负载下 PCIe 为第 {generation} 代，最高第 {max_generation} 代：拷贝较慢。潜变量缓存到 GPU 之后不受影响。",
+        "在主板固件里把该插槽的 PCIe 速度设为 auto；转接线也可能限速",
+    ),
+    "MIG": (
+        "这是一个 {total} 的 MIG 切片：显存独占，但无法测量能耗。",
+        "CUDA_VISIBLE_DEVICES={uuid}    # 写在命令前面，选择这个切片",
+    ),
+    "MIG-EMPTY": (
+        "MIG 已开启，但没有任何切片：CUDA 找不到可用设备。",
+        "sudo nvidia-smi -i {nvml_index} -mig 0    # 恢复整卡；或用 `nvidia-smi mig -cgi` 创建切片",
+    ),
+    "ECC": (
+        "上次重启以来有 {count} 个无法纠正的显存错误：结果可能有误。",
+        "sudo reboot    # 若再次出现：nvidia-smi -i {nvml_index} -q -d ECC,ROW_REMAPPER，并更换显卡",
+    ),
+    "SYSMEM": (
+        "在 Windows 和 WSL 上，驱动会借用系统内存而不报错：批量过大时不会停下，而是慢很多倍。",
+        "NVIDIA 控制面板 > 管理 3D 设置 > CUDA - 系统内存回退策略 > 偏好无系统内存回退",
+    ),
+    "BF16": (
+        "没有快速的 bfloat16（计算能力 {cc}）：请用 float16 加 loss scaling。",
+        "cfgadvise recommend --precision fp16",
+    ),
+    "BF16-FP32": (
+        "没有 Tensor Core（计算能力 {cc}）：bfloat16 和 float16 都不会明显加快训练。",
+        "cfgadvise recommend --precision fp32",
+    ),
+    "COMPUTE-MODE": (
+        "GPU 的计算模式为 {mode}，不能正常使用。",
+        "sudo nvidia-smi -i {nvml_index} -c DEFAULT",
+    ),
+    "HIDDEN": (
+        "CUDA_VISIBLE_DEVICES 把 {name} 排除在训练之外。",
+        "CUDA_VISIBLE_DEVICES={uuid}    # 写在命令前面，选择它",
+    ),
+    "ORDER": (
+        "CUDA 按速度给显卡编号，nvidia-smi 按插槽编号；这里的 cuda:{index} 是哪一块只是推测。",
+        "export CUDA_DEVICE_ORDER=PCI_BUS_ID    # 让两种编号一致",
+    ),
+    "SHM": (
+        "/dev/shm 只有 {free}：多进程读数据时会因总线错误 (bus error) 而失败。",  # noqa: S108
+        "docker run --shm-size=8g ...    # 或者 --ipc=host",
+    ),
+    "DISK": (
+        "当前目录所在磁盘只剩 {free}：可能放不下检查点。",
+        "清理磁盘，或者写到别处：cfgadvise train --out /path/with/space",
+    ),
+    "CORES": (
+        "只能使用一个 CPU 核：读数据和启动内核要共用它。",
+        "在容器里请放宽限制：docker run --cpus 4 ...",
+    ),
+}

@@ -1,0 +1,223 @@
+"""The sections of a report that need a run, or that say how its figures came about."""
+
+from advisor import units
+from advisor.records import Advice, Claim, ClassifierAccuracy, Option
+from reports.blocks import Block, Bullet, Bullets, Column, Figure, Line, Paragraph, Picture, Section, Table, say
+from reports.run import RunView, SampleGrid
+from reports.wording import Wording, day, exact
+
+NUM_GRIDS_SHOWN = 6
+
+
+def option_run(advice: Advice, run: RunView) -> Option | None:
+    """The option that the run was trained with; ``None`` if it was none of them."""
+    if run.micro_batch is None or run.accumulation is None:
+        return advice.recommended
+    batch = (run.micro_batch, run.accumulation)
+    options = (advice.recommended, *advice.options)
+    return next((one for one in options if (one.micro_batch, one.accumulation) == batch), None)
+
+
+def predicted_run_s(advice: Advice, option: Option, run: RunView) -> Claim:
+    """The time that was predicted for as many samples as the run has seen."""
+    total = advice.run_samples.value
+    if option.run_s.value is None or not total or not run.samples:
+        return Claim(value=None, basis="predicted", source="run_s")
+    part = run.samples / total
+
+    def scaled(bound: float | None) -> float | None:
+        return None if bound is None else bound * part
+
+    claim = option.run_s
+    return Claim(
+        value=scaled(claim.value),
+        low=scaled(claim.low),
+        high=scaled(claim.high),
+        basis=claim.basis,
+        source=f"run_s x {part:.4g}" if part != 1 else claim.source,
+    )
+
+
+def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
+    """What was said before the run beside what happened."""
+    m, option = w.messages, option_run(advice, run)
+    if option is None:
+        line = m.actual_other_setting.format(micro_batch=run.micro_batch, accumulation=run.accumulation)
+        return Section(id="actual", title=m.section_actual, blocks=(Paragraph(line=(line,)),))
+    columns = (
+        Column(title=m.column_metric, numeric=False),
+        Column(title=m.column_predicted),
+        Column(title=m.column_interval),
+        Column(title=m.column_actual),
+        Column(title=m.column_difference),
+        Column(title=m.column_inside, numeric=False),
+    )
+    run_s = predicted_run_s(advice, option, run)
+    rows = (
+        _compared(m.column_step, w.duration(option.step_s), w.duration(run.actual.step_s), w),
+        _compared(m.column_samples_per_s, w.rate(option.samples_per_s), w.rate(run.actual.samples_per_s), w),
+        _compared(
+            m.name_peak.format(memory=w.memory),
+            w.bytes(option.peak_reserved_bytes),
+            w.bytes(run.actual.peak_reserved_bytes),
+            w,
+        ),
+        _compared(m.name_run, w.duration(run_s), w.duration(run.actual.elapsed_s), w),
+    )
+    blocks: list[Block] = [Table(columns=columns, rows=rows), Paragraph(line=(m.actual_note,))]
+    blocks += _what_happened(run, w)
+    return Section(id="actual", title=m.section_actual, blocks=tuple(blocks))
+
+
+def _compared(name: str, predicted: Figure, actual: Figure, w: Wording) -> tuple[Line, ...]:
+    m = w.messages
+    expected, happened = predicted.claim.value, actual.claim.value
+    difference, inside = "-", "-"
+    if expected and happened is not None:
+        difference = f"{100 * (happened / expected - 1):+.1f}{m.percent_sign}"
+        low, high = predicted.claim.low, predicted.claim.high
+        if low is not None and high is not None:
+            inside = m.yes if low <= happened <= high else m.no
+    return ((name,), (predicted,), (predicted.interval or "-",), (actual,), (difference,), (inside,))
+
+
+def _what_happened(run: RunView, w: Wording) -> list[Block]:
+    m, items = w.messages, []
+    best = run.best_validation
+    if best is not None:
+        value = best.loss if best.ema_loss is None else best.ema_loss
+        loss = Claim(value=value, basis="measured", source="metrics.jsonl: validation")
+        line = say(m.run_best_validation, loss=w.number(loss), samples=units.format_count(best.samples))
+        items.append(Bullet(mark="i", line=line))
+    last = run.train[-1] if run.train else None
+    if last is not None and last.loss is not None:
+        loss = Claim(value=last.loss, basis="measured", source="metrics.jsonl: train")
+        line = say(m.run_last_loss, loss=w.number(loss), samples=units.format_count(last.samples))
+        items.append(Bullet(mark="i", line=line))
+    if run.checkpoints_samples:
+        kept = m.list_separator.join(units.format_count(samples) for samples in run.checkpoints_samples)
+        items.append(Bullet(mark="i", line=(m.run_checkpoints.format(checkpoints=kept),)))
+    items += [Bullet(mark="!", line=(m.run_warned.format(text=text),)) for text in run.run_warnings]
+    return [Bullets(items=tuple(items))] if items else []
+
+
+# ---- quality and samples ------------------------------------------------------------------------
+
+
+def quality(run: RunView, w: Wording) -> Section:
+    """What the generated items are good for: accuracies of a classifier on held-out real items."""
+    m, evaluation = w.messages, run.evaluation
+    if evaluation is None or evaluation.accuracy is None:
+        return Section(id="quality", title=m.section_quality, blocks=(Paragraph(line=(m.quality_unknown,)),))
+    accuracy = evaluation.accuracy
+    how = m.quality_how.format(
+        classifier=accuracy.classifier,
+        test=units.format_count(accuracy.num_test_items),
+        generated=units.format_count(evaluation.num_generated),
+        checkpoint=units.format_count(evaluation.checkpoint_samples),
+        guidance=f"{evaluation.guidance:g}",
+        steps=evaluation.sampling_steps,
+    )
+    columns = (Column(title=m.column_trained_on, numeric=False), Column(title=m.column_accuracy))
+    rows = tuple(((name,), (figure,)) for name, figure in _accuracies(accuracy, w))
+    blocks: list[Block] = [Paragraph(line=(how,)), Table(columns=columns, rows=rows), _judged(accuracy, w)]
+    if evaluation.notes:
+        blocks.append(Bullets(items=tuple(Bullet(mark="i", line=w.note(note)) for note in evaluation.notes)))
+    return Section(id="quality", title=m.section_quality, blocks=tuple(blocks))
+
+
+def _accuracies(accuracy: ClassifierAccuracy, w: Wording) -> list[tuple[str, Figure]]:
+    m = w.messages
+
+    def measured(value: float, name: str) -> Figure:
+        return w.percent(Claim(value=value, basis="measured", source=f"evaluation.json: {name}"))
+
+    return [
+        (m.real_only, measured(accuracy.real_only, "real_only")),
+        (m.synthetic_only, measured(accuracy.synthetic_only, "synthetic_only")),
+        (m.real_and_synthetic, measured(accuracy.real_and_synthetic, "real_and_synthetic")),
+    ]
+
+
+def _judged(accuracy: ClassifierAccuracy, w: Wording) -> Paragraph:
+    """Whether the synthetic items helped, beyond what one test item more or less would change."""
+    m, gain = w.messages, accuracy.real_and_synthetic - accuracy.real_only
+    one_error = (accuracy.real_only * (1 - accuracy.real_only) / accuracy.num_test_items) ** 0.5
+    template = m.quality_helps if gain > 2 * one_error else m.quality_hurts if gain < -2 * one_error else m.quality_same
+    points = Claim(value=gain, basis="measured", source="evaluation.json: real_and_synthetic - real_only")
+    error = exact(2 * one_error, "2 sqrt(p (1 - p) / n)")
+    return Paragraph(line=say(template, gain=w.percent(points), error=w.percent(error)))
+
+
+def samples(run: RunView, w: Wording) -> Section:
+    """The newest sample grids, by relative path."""
+    m = w.messages
+    blocks = tuple(
+        Picture(
+            path=grid.path,
+            caption=m.grid_at.format(samples=units.format_count(grid.samples))
+            if grid.samples is not None
+            else grid.path,
+        )
+        for grid in _spread(run.grids)
+    )
+    note: tuple[Block, ...] = (Paragraph(line=(m.samples_note if blocks else m.samples_none,)),)
+    return Section(id="samples", title=m.section_samples, blocks=note + blocks)
+
+
+def _spread(grids: tuple[SampleGrid, ...]) -> tuple[SampleGrid, ...]:
+    if len(grids) <= NUM_GRIDS_SHOWN:
+        return grids
+    last = len(grids) - 1
+    return tuple(grids[round(k * last / (NUM_GRIDS_SHOWN - 1))] for k in range(NUM_GRIDS_SHOWN))
+
+
+# ---- method and warnings ------------------------------------------------------------------------
+
+
+def method(advice: Advice, run: RunView | None, w: Wording) -> Section:
+    """Where the figures come from, and what was not measured."""
+    m, best = w.messages, advice.recommended
+    lines = [m.method_measured, m.method_predicted, m.method_rule, m.method_user]
+    if advice.noise_scale is None:
+        lines.append(m.method_no_noise_scale)
+    items = [Bullet(line=(line,)) for line in lines]
+    if advice.noise_scale is not None:
+        scale = advice.noise_scale
+        claim = Claim(value=scale.value, low=scale.low, high=scale.high, basis="measured", source="noise_scale")
+        items.append(Bullet(line=say(m.method_noise_scale, value=w.count(claim))))
+    sources = [
+        (m.name_lr, best.lr),
+        ("beta2", best.betas[1]),
+        (m.name_ema, best.ema_decay),
+        (m.name_peak.format(memory=w.memory), best.peak_reserved_bytes),
+        (m.column_step, best.step_s),
+        (m.name_run, best.run_s),
+        (m.name_same_progress, best.time_to_same_progress),
+        (m.name_run_samples, advice.run_samples),
+    ]
+    columns = tuple(Column(title=title, numeric=False) for title in (m.column_item, m.column_basis, m.column_source))
+    rows = tuple(((name,), (w.basis_names[claim.basis],), (claim.source,)) for name, claim in sources)
+    blocks: list[Block] = [Bullets(items=tuple(items)), Table(columns=columns, rows=rows)]
+    blocks += _origin(advice, w)
+    if run is not None and run.problems:
+        problems = tuple(Bullet(mark="!", line=(text,)) for text in run.problems)
+        blocks += [Paragraph(line=(m.run_problems,)), Bullets(items=problems)]
+    return Section(id="method", title=m.section_method, blocks=tuple(blocks))
+
+
+def _origin(advice: Advice, w: Wording) -> list[Block]:
+    origin = advice.provenance
+    text = w.messages.method_origin.format(
+        version=origin.cfgadvise_version, day=day(origin.created_at_utc), command=origin.command
+    )
+    return [Paragraph(line=(text,))]
+
+
+def warnings(advice: Advice, w: Wording) -> Section:
+    """Everything that the reader should know before believing the rest."""
+    m = w.messages
+    if not advice.warnings:
+        return Section(id="warnings", title=m.section_warnings, blocks=(Paragraph(line=(m.warnings_none,)),))
+    items = tuple(Bullet(mark="!", line=w.note(note)) for note in advice.warnings)
+    return Section(id="warnings", title=m.section_warnings, blocks=(Bullets(items=items),))

@@ -1,0 +1,344 @@
+"""The sections of a report that an advice alone fills: verdict, machine, measurements, data."""
+
+import math
+
+from advisor import units
+from advisor.records import Advice, Claim, Measurement, Option, StepTime
+from reports.blocks import Block, Bullet, Bullets, Code, Column, Line, Paragraph, Section, Table, say
+from reports.run import RunView
+from reports.wording import Wording, exact
+
+MEASUREMENT = "measurements"
+
+
+def same_setting(option: Option, other: Option) -> bool:
+    """Whether two options train alike: the same batch, accumulation and learning rate."""
+    return (option.micro_batch, option.accumulation, option.lr.value) == (
+        other.micro_batch,
+        other.accumulation,
+        other.lr.value,
+    )
+
+
+def batch_text(option: Option | Measurement) -> str:
+    """``16 x 1``: micro-batch times accumulation."""
+    return f"{option.micro_batch} × {option.accumulation}"
+
+
+def claim_of(step_s: StepTime | None) -> Claim:
+    """A measured step time as a claim."""
+    if step_s is None:
+        return Claim(value=None, basis="measured", source=MEASUREMENT)
+    low, high = min(step_s.low, step_s.median), max(step_s.high, step_s.median)
+    return Claim(value=step_s.median, low=low, high=high, basis="measured", source=f"{MEASUREMENT}: n={step_s.n}")
+
+
+# ---- verdict ------------------------------------------------------------------------------------
+
+
+def verdict(advice: Advice, run: RunView | None, w: Wording) -> Section:
+    """What to do, the lines to paste, and the reasons."""
+    m, best, present = w.messages, advice.recommended, advice.present
+    keeps = same_setting(best, present)
+    headline = say(
+        m.verdict_keep if keeps else m.verdict_change,
+        micro_batch=best.micro_batch,
+        accumulation=best.accumulation,
+        effective_batch=best.effective_batch,
+        lr=w.lr(best.lr),
+    )
+    price = say(
+        m.verdict_price,
+        memory=w.memory,
+        peak=w.bytes(best.peak_reserved_bytes),
+        frac=w.percent(best.memory_frac),
+        step=w.duration(best.step_s),
+        steps=w.count(run_steps(advice, best)),
+        run=w.duration(best.run_s),
+    )
+    blocks: list[Block] = [Paragraph(line=headline), Paragraph(line=price)]
+    if not keeps and best.time_to_same_progress.value is not None:
+        blocks.append(Paragraph(line=say(m.verdict_ratio, ratio=w.percent(best.time_to_same_progress))))
+    if run is not None:
+        blocks.append(Paragraph(line=_run_status(run, w)))
+    blocks += [Paragraph(line=(m.verdict_paste,)), Code(language="python", text=config_lines(best, present, w))]
+    blocks.append(Bullets(items=tuple(Bullet(mark=reason.sign, line=w.note(reason)) for reason in best.reasons)))
+    if advice.warnings:
+        blocks.append(Paragraph(line=say(m.verdict_warnings, count=len(advice.warnings))))
+    return Section(id="verdict", title=m.section_verdict, blocks=tuple(blocks))
+
+
+def run_steps(advice: Advice, option: Option) -> Claim:
+    """Optimizer steps that the run has with this option."""
+    samples = advice.run_samples.value
+    steps = None if samples is None else math.ceil(samples / option.effective_batch)
+    return Claim(value=steps, basis=advice.run_samples.basis, source=f"{advice.run_samples.source} / batch")
+
+
+def config_lines(option: Option, present: Option, w: Wording) -> str:
+    """The option as the lines of a training script's configuration, each with what it was and its basis."""
+    m = w.messages
+    rows = [
+        *(
+            (name, str(value), _was(str(value), str(before), w), option.peak_reserved_bytes)
+            for name, value, before in (
+                ("train_batch_size", option.micro_batch, present.micro_batch),
+                ("gradient_accumulate_every", option.accumulation, present.accumulation),
+            )
+        ),
+        *_optimizer_lines(option, present, w),
+    ]
+    assignments = [f"{name} = {value}" for name, value, _, _ in rows]
+    width = max(map(len, assignments))
+    remarks = [f"{remark} {w.marks[claim.basis]}" for _, _, remark, claim in rows]
+    lines = [f"{assignment:<{width}}  # {remark}" for assignment, remark in zip(assignments, remarks)]
+    return "\n".join([f"# {m.config_title}", *lines])
+
+
+def _optimizer_lines(option: Option, present: Option, w: Wording) -> list[tuple[str, str, str, Claim]]:
+    def betas(one: Option) -> str:
+        return "({}, {})".format(*(w.number(beta).text for beta in one.betas))
+
+    def lr(one: Option) -> str:
+        return w.lr(one.lr).text
+
+    def ema(one: Option) -> str:
+        return w.number(one.ema_decay).text
+
+    rows = []
+    if option.lr.value is not None:
+        rows.append(("train_lr", lr(option), _was(lr(option), lr(present), w), option.lr))
+    if all(beta.value is not None for beta in option.betas):
+        rows.append(("adam_betas", betas(option), _was(betas(option), betas(present), w), option.betas[1]))
+    if option.ema_decay.value is not None:
+        rows.append(("ema_decay", ema(option), _was(ema(option), ema(present), w), option.ema_decay))
+    return rows
+
+
+def _was(now: str, before: str, w: Wording) -> str:
+    return w.messages.config_unchanged if now == before else w.messages.config_was.format(before=before)
+
+
+def _run_status(run: RunView, w: Wording) -> Line:
+    m = w.messages
+    template = {
+        "finished": m.run_finished,
+        "interrupted": m.run_interrupted,
+        "unfinished": m.run_unfinished,
+    }[run.status]
+    samples = Claim(value=run.samples, basis="measured", source="metrics.jsonl: samples")
+    return say(template, samples=w.count(samples), elapsed=w.duration(run.actual.elapsed_s), resumes=run.num_resumes)
+
+
+# ---- machine ------------------------------------------------------------------------------------
+
+
+def machine(advice: Advice, w: Wording) -> Section:
+    """What it was measured on, as far as it is known."""
+    m, device, host = w.messages, advice.device, advice.provenance.host
+    is_here = device.kind == "cpu" or device.index is not None
+
+    def read(value: float | None) -> Claim:
+        source = "device" if is_here else "table of devices"
+        return Claim(value=value, basis="measured" if is_here else "rule", source=source)
+
+    budget = Claim(value=advice.memory.budget_bytes, basis="rule", source="memory.budget_bytes")
+    rows: list[tuple[str, Line]] = [(m.machine_device, (device.name,))]
+    if device.total_bytes is not None:
+        rows.append((m.machine_total.format(memory=w.memory), (w.bytes(read(device.total_bytes)),)))
+    if device.usable_bytes is not None:
+        rows.append((m.machine_usable.format(memory=w.memory), (w.bytes(read(device.usable_bytes)),)))
+    rows.append((m.machine_budget.format(memory=w.memory), (w.bytes(budget),)))
+    if device.compute_capability:
+        rows.append((m.machine_capability, (device.compute_capability,)))
+    if device.power_limit_w is not None:
+        rows.append((m.machine_power, (f"{device.power_limit_w:.0f} W",)))
+    if host is not None:
+        rows += [(m.machine_host, (f"{host.cpu_name or host.os}, {host.num_cores} {m.machine_cores}",))]
+        versions = [("Python", host.python_version), ("torch", host.torch_version), ("driver", host.driver_version)]
+        rows.append((m.machine_software, (", ".join(f"{name} {version}" for name, version in versions if version),)))
+    rows.append((m.machine_workload, (advice.workload.name,)))
+    columns = (Column(title=m.column_item, numeric=False), Column(title=m.column_value, numeric=False))
+    table = Table(columns=columns, rows=tuple(((name,), value) for name, value in rows))
+    return Section(id="machine", title=m.section_machine, blocks=(table,))
+
+
+# ---- measurements -------------------------------------------------------------------------------
+
+
+def measurements(advice: Advice, w: Wording) -> Section:
+    """Every point that was run, and what follows for the ones that were not."""
+    m = w.messages
+    blocks: list[Block] = [Paragraph(line=(m.measured_how.format(memory=w.memory),)), _measured_table(advice, w)]
+    spent = say(
+        m.measured_spent,
+        steps=w.count(Claim(value=advice.optimizer_steps_run, basis="measured", source="optimizer_steps_run")),
+        ooms=w.count(Claim(value=advice.oom_count, basis="measured", source="oom_count")),
+        elapsed=w.duration(Claim(value=advice.elapsed_s, basis="measured", source="elapsed_s")),
+    )
+    blocks.append(Paragraph(line=spent))
+    blocks += _predicted_memory(advice, w) + _breakdown(advice, w) + _speed_fit(advice, w)
+    return Section(id="measurements", title=m.section_measurements.format(memory=w.memory), blocks=tuple(blocks))
+
+
+def _measured_table(advice: Advice, w: Wording) -> Table:
+    m = w.messages
+    columns = (
+        Column(title=m.column_batch, numeric=False),
+        Column(title=m.column_peak.format(memory=w.memory)),
+        Column(title=m.column_of_budget),
+        Column(title=m.column_step),
+        Column(title=m.column_interval),
+        Column(title=m.column_samples_per_s),
+        Column(title=m.column_outcome, numeric=False),
+    )
+    ordered = sorted(advice.measurements, key=lambda one: (one.micro_batch, one.accumulation))
+    best = (advice.recommended.micro_batch, advice.recommended.accumulation)
+    chosen = next((k for k, one in enumerate(ordered) if (one.micro_batch, one.accumulation) == best), None)
+    rows = tuple(_measured_row(one, advice.memory.budget_bytes, w) for one in ordered)
+    return Table(columns=columns, rows=rows, chosen=chosen)
+
+
+def _measured_row(one: Measurement, budget_bytes: int | None, w: Wording) -> tuple[Line, ...]:
+    if one.outcome != "ok":
+        return ((batch_text(one),), *(("-",),) * 5, (w.messages.outcomes[one.outcome],))
+    peak = Claim(value=one.peak_reserved_bytes, basis="measured", source=f"{MEASUREMENT}: peak_reserved_bytes")
+    frac = None if one.peak_reserved_bytes is None or not budget_bytes else one.peak_reserved_bytes / budget_bytes
+    step = claim_of(one.step_s)
+    rate = None if step.value is None else one.micro_batch * one.accumulation / step.value
+    return (
+        (batch_text(one),),
+        (w.bytes(peak),),
+        (w.percent(Claim(value=frac, basis="measured", source=f"{MEASUREMENT} / memory.budget_bytes")),),
+        (w.duration(step),),
+        (w.duration(step).interval or "-",),
+        (w.rate(Claim(value=rate, basis="measured", source=f"{MEASUREMENT}: samples / step_s")),),
+        (w.messages.outcomes[one.outcome],),
+    )
+
+
+def _predicted_memory(advice: Advice, w: Wording) -> list[Block]:
+    if not advice.memory.predicted:
+        return []
+    m = w.messages
+    claims = [
+        Claim(value=p.reserved_bytes, low=p.low, high=p.high, basis="predicted", source="memory.predicted")
+        for p in advice.memory.predicted
+    ]
+    rows = tuple(
+        ((str(p.micro_batch),), (w.bytes(claim),), (w.bytes(claim).interval or "-",))
+        for p, claim in zip(advice.memory.predicted, claims)
+    )
+    columns = (
+        Column(title=m.column_micro_batch),
+        Column(title=m.column_peak.format(memory=w.memory)),
+        Column(title=m.column_interval),
+    )
+    return [Paragraph(line=(m.predicted_memory.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
+
+
+def _breakdown(advice: Advice, w: Wording) -> list[Block]:
+    m, parts = w.messages, advice.memory.breakdown
+    named = [
+        (m.part_weights, parts.weights_bytes),
+        (m.part_gradients, parts.gradients_bytes),
+        (m.part_optimizer, parts.optimizer_bytes),
+        (m.part_ema, parts.ema_bytes),
+        (m.part_activations, parts.activations_bytes_per_sample),
+        (m.part_context, parts.context_bytes),
+    ]
+    known = [(name, Claim(value=value, basis="measured", source="memory.breakdown")) for name, value in named if value]
+    if not known:
+        return []
+    columns = (Column(title=m.column_part.format(memory=w.memory), numeric=False), Column(title=m.column_size))
+    rows = tuple(((name,), (w.bytes(claim),)) for name, claim in known)
+    return [Paragraph(line=(m.breakdown.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
+
+
+def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
+    m, speed = w.messages, advice.speed
+    if speed.alpha_s is None or speed.beta_s is None or speed.gamma_s is None:
+        return [Paragraph(line=(m.speed_no_fit,))]
+    alpha, beta, gamma = (
+        w.duration(Claim(value=value, basis="predicted", source="speed"))
+        for value in (speed.alpha_s, speed.beta_s, speed.gamma_s)
+    )
+    formula = Code(language="text", text="t(b, a) = a × (alpha + beta × b) + gamma")
+    blocks: list[Block] = [
+        Paragraph(line=(m.speed_fit,)),
+        formula,
+        Paragraph(line=say(m.speed_values, alpha=alpha, beta=beta, gamma=gamma)),
+    ]
+    if speed.knee_micro_batch is not None:
+        knee = Claim(value=speed.knee_micro_batch, basis="predicted", source="speed.knee_micro_batch")
+        blocks.append(Paragraph(line=say(m.speed_knee, knee=w.count(knee))))
+    return blocks
+
+
+# ---- batch and data -----------------------------------------------------------------------------
+
+
+def effective_batch(advice: Advice, w: Wording) -> Section:
+    """Present against recommended, and what has to change with it."""
+    m, best, present = w.messages, advice.recommended, advice.present
+    now, then = (f"{batch_text(one)} = {one.effective_batch}" for one in (present, best))
+    width = max(len(now), len(then))
+    arithmetic = "\n".join((f"{m.before}{now:>{width}}", f"{m.after}{then:>{width}}"))
+    unchanged = best.effective_batch == present.effective_batch
+    conclusion = m.batch_unchanged if unchanged else m.batch_changed
+    table = Table(
+        columns=tuple(
+            Column(title=title, numeric=k > 0)
+            for k, title in enumerate((m.column_setting, m.column_before, m.column_after))
+        ),
+        rows=tuple(
+            ((name,), (before,), (after,))
+            for name, before, after in (
+                (m.name_lr, w.lr(present.lr), w.lr(best.lr)),
+                ("beta1", w.number(present.betas[0]), w.number(best.betas[0])),
+                ("beta2", w.number(present.betas[1]), w.number(best.betas[1])),
+                (m.name_ema, w.number(present.ema_decay), w.number(best.ema_decay)),
+                (m.name_warmup, w.count(present.warmup_samples), w.count(best.warmup_samples)),
+            )
+        ),
+    )
+    blocks = (Code(language="text", text=arithmetic), Paragraph(line=(conclusion,)), table)
+    return Section(id="effective_batch", title=m.section_batch, blocks=blocks)
+
+
+def dataset(advice: Advice, w: Wording) -> Section:
+    """How the batch fits the data, with the arithmetic in figures and in words."""
+    m, best, num_items = w.messages, advice.recommended, advice.dataset.num_items
+    share = exact(best.effective_batch / num_items)
+    blocks: list[Block] = [_data_arithmetic(advice, w)]
+    words = say(
+        m.data_share,
+        batch=best.effective_batch,
+        items=units.format_count(num_items),
+        share=w.percent(share),
+    )
+    whole_steps = num_items // best.effective_batch
+    steps = say(m.data_steps, steps=w.count(exact(best.steps_per_epoch)), whole=w.count(exact(whole_steps)))
+    items = [Bullet(line=words), Bullet(line=steps)]
+    if advice.run_samples.value is not None:
+        epochs = Claim(
+            value=advice.run_samples.value / num_items, basis=advice.run_samples.basis, source="run_samples / num_items"
+        )
+        items.append(Bullet(line=say(m.data_epochs, epochs=w.rate(epochs))))
+    blocks.append(Bullets(items=tuple(items)))
+    return Section(id="dataset", title=m.section_dataset, blocks=tuple(blocks))
+
+
+def _data_arithmetic(advice: Advice, w: Wording) -> Code:
+    m, best, num_items = w.messages, advice.recommended, advice.dataset.num_items
+    batch = best.effective_batch
+    exact_steps = num_items / batch
+    lines = [
+        f"{units.format_count(batch)} / {units.format_count(num_items)} = {w.percent_text(batch / num_items)}",
+        f"{units.format_count(num_items)} / {batch} = {exact_steps:.2f} -> {best.steps_per_epoch} {m.steps_an_epoch}",
+    ]
+    samples = advice.run_samples.value
+    if samples is not None:
+        epochs = w.rate(exact(samples / num_items)).text
+        lines.append(f"{units.format_count(round(samples))} / {units.format_count(num_items)} = {epochs} {m.epochs}")
+    return Code(language="text", text="\n".join(lines))

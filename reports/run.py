@@ -1,0 +1,324 @@
+"""What a run folder says: its advice, its logs, and the figures that came out of it.
+
+Everything in a run folder is optional to a reader, for a run can be killed at any moment: a torn last
+line is left out, a damaged line is skipped and told in :attr:`RunView.problems`.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from advisor import schema, storage
+from advisor.errors import UsageError
+from advisor.records import Advice, Claim, Evaluation, record
+
+R = TypeVar("R")
+Status = Literal["finished", "interrupted", "unfinished"]
+
+
+@record
+class RunDataset:
+    """What ``dataset.json`` says about the data."""
+
+    source: str
+    num_classes: int
+    num_train: int
+    num_held_out: int
+
+
+@record
+class TrainPoint:
+    """One ``train`` line of ``metrics.jsonl``."""
+
+    samples: int
+    step: int
+    loss: float | None
+    step_s: float | None
+    elapsed_s: float | None
+    peak_reserved_bytes: int | None
+
+
+@record
+class ValidationPoint:
+    """One ``validation`` line of ``metrics.jsonl``."""
+
+    samples: int
+    step: int
+    loss: float | None
+    ema_loss: float | None
+
+
+@record
+class SampleGrid:
+    """A picture that the run made, by its path inside the run folder."""
+
+    path: str
+    samples: int | None
+
+
+@record
+class Actual:
+    """What the run really took; a value is ``None`` where the logs do not say it."""
+
+    step_s: Claim
+    samples_per_s: Claim
+    elapsed_s: Claim
+    peak_reserved_bytes: Claim
+
+
+@record
+class RunView:
+    """A run as a report sees it."""
+
+    name: str
+    status: Status
+    samples: int
+    step: int | None
+    num_resumes: int
+    micro_batch: int | None
+    accumulation: int | None
+    advice: Advice | None
+    dataset: RunDataset | None
+    evaluation: Evaluation | None
+    train: tuple[TrainPoint, ...]
+    validation: tuple[ValidationPoint, ...]
+    actual: Actual
+    grids: tuple[SampleGrid, ...]
+    checkpoints_samples: tuple[int, ...]
+    run_warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def best_validation(self) -> ValidationPoint | None:
+        """The point with the lowest validation loss of the averaged weights, or of the raw ones."""
+        scored = [(point, _validation_loss(point)) for point in self.validation]
+        known = [(loss, point) for point, loss in scored if loss is not None]
+        return min(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def read_run(folder: Path) -> RunView:
+    """Everything that can be read from a run folder.
+
+    Raises:
+        UsageError: if the folder does not exist or nothing of a run is in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such run folder; give the folder that `cfgadvise train --out` wrote")
+    if not any((folder / name).exists() for name in ("advice.json", "metrics.jsonl", "events.jsonl", "config.toml")):
+        raise UsageError(f"{folder}: no advice.json, metrics.jsonl or config.toml in it: this is not a run folder")
+    problems: list[str] = []
+    metrics = _log(folder / "metrics.jsonl", problems)
+    events = _log(folder / "events.jsonl", problems)
+    train = tuple(map(_train_point, (entry for entry in metrics if entry.get("kind") == "train")))
+    last_samples = [_whole(entry.get("samples")) or 0 for entry in (*metrics, *events)]
+    micro_batch, accumulation = _batch(folder / "config.toml", problems)
+    return RunView(
+        name=folder.resolve().name,
+        status=_status(events),
+        samples=max(last_samples, default=0),
+        step=train[-1].step if train else None,
+        num_resumes=sum(entry.get("kind") == "resume" for entry in events),
+        micro_batch=micro_batch,
+        accumulation=accumulation,
+        advice=_record(Advice, folder / "advice.json", problems),
+        dataset=_dataset(folder / "dataset.json", problems),
+        evaluation=_record(Evaluation, folder / "evaluation.json", problems),
+        train=train,
+        validation=tuple(map(_validation_point, (entry for entry in metrics if entry.get("kind") == "validation"))),
+        actual=_actual(train, events),
+        grids=_grids(folder, events),
+        checkpoints_samples=_checkpoints(folder),
+        run_warnings=tuple(
+            str(entry["text"]) for entry in events if entry.get("kind") == "warning" and "text" in entry
+        ),
+        problems=tuple(problems),
+    )
+
+
+def read_source(path: Path) -> tuple[Advice, RunView | None]:
+    """What ``cfgadvise report`` is asked to report: an advice file, or a run folder with its advice.
+
+    Raises:
+        UsageError: if it is neither, or no advice can be read from it.
+    """
+    if not path.is_dir():
+        return schema.from_plain(Advice, storage.require_json_object(path), where=str(path)), None
+    run = read_run(path)
+    if run.advice is None:
+        told = next((problem for problem in run.problems if problem.startswith("advice.json")), "there is none")
+        raise UsageError(f"{path}: no advice.json can be read ({told}); `cfgadvise recommend --out {path}` writes one")
+    return run.advice, run
+
+
+def source_json(advice: Advice, run: RunView | None) -> str:
+    """The records behind a report as one JSON object."""
+    outcome = None if run is None else {key: value for key, value in schema.to_plain(run).items() if key != "advice"}
+    return schema.to_json({"schema": "cfgadvise.report/1", "advice": advice, "run": outcome})
+
+
+def _log(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(f"{path.name}: {error.strerror}")
+        return []
+    entries = []
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict):
+            entries.append(entry)
+        else:
+            problems.append(f"{path.name}: line {number} is damaged and was left out")
+    return entries
+
+
+def _plain(path: Path, problems: list[str]) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name}: cannot be read ({error})")
+        return None
+
+
+def _record(record_type: type[R], path: Path, problems: list[str]) -> R | None:
+    plain = _plain(path, problems)
+    if plain is None:
+        return None
+    try:
+        return schema.from_plain(record_type, plain, where=path.name)
+    except UsageError as error:
+        problems.append(str(error))
+        return None
+
+
+def _dataset(path: Path, problems: list[str]) -> RunDataset | None:
+    plain = _plain(path, problems)
+    if not isinstance(plain, dict):
+        return None
+    try:
+        return RunDataset(
+            source=str(plain["source"]),
+            num_classes=len(plain["classes"]),
+            num_train=int(plain["num_train"]),
+            num_held_out=int(plain["num_held_out"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        problems.append(f"{path.name}: not a dataset record ({error!r})")
+        return None
+
+
+def _batch(path: Path, problems: list[str]) -> tuple[int | None, int | None]:
+    try:
+        parsed: Mapping[str, Any] = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except FileNotFoundError:
+        return None, None
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        problems.append(f"{path.name}: cannot be read ({error})")
+        return None, None
+    batch = parsed.get("batch")
+    if not isinstance(batch, dict):
+        return None, None
+    return _whole(batch.get("micro_batch")), _whole(batch.get("accumulation"))
+
+
+def _train_point(entry: Mapping[str, Any]) -> TrainPoint:
+    return TrainPoint(
+        samples=_whole(entry.get("samples")) or 0,
+        step=_whole(entry.get("step")) or 0,
+        loss=_number(entry.get("loss")),
+        step_s=_number(entry.get("step_s")),
+        elapsed_s=_number(entry.get("elapsed_s")),
+        peak_reserved_bytes=_whole(entry.get("peak_reserved_bytes")),
+    )
+
+
+def _validation_point(entry: Mapping[str, Any]) -> ValidationPoint:
+    return ValidationPoint(
+        samples=_whole(entry.get("samples")) or 0,
+        step=_whole(entry.get("step")) or 0,
+        loss=_number(entry.get("loss")),
+        ema_loss=_number(entry.get("ema_loss")),
+    )
+
+
+def _validation_loss(point: ValidationPoint) -> float | None:
+    return point.loss if point.ema_loss is None else point.ema_loss
+
+
+def _status(events: list[dict[str, Any]]) -> Status:
+    last = next((e["kind"] for e in reversed(events) if e.get("kind") in _TURNING_POINTS), None)
+    return "finished" if last == "finished" else "interrupted" if last == "interrupted" else "unfinished"
+
+
+_TURNING_POINTS = ("start", "resume", "interrupted", "finished")
+
+
+def _actual(train: tuple[TrainPoint, ...], events: list[dict[str, Any]]) -> Actual:
+    """Figures of the whole run: the logs' own lines, and the ``finished`` event where there is one."""
+    finished: dict[str, Any] = next((e for e in reversed(events) if e.get("kind") == "finished"), {})
+    steps_s = sorted(point.step_s for point in train if point.step_s)
+    step_s = statistics.median(steps_s) if steps_s else _number(finished.get("step_s"))
+    low, high = _middle_90_percent(steps_s)
+    per_step = _samples_per_step(train)
+    peaks = [point.peak_reserved_bytes for point in train] + [_whole(finished.get("peak_reserved_bytes"))]
+    elapsed = [point.elapsed_s for point in train] + [_number(finished.get("elapsed_s"))]
+    return Actual(
+        step_s=Claim(value=step_s, low=low, high=high, basis="measured", source="metrics.jsonl: step_s"),
+        samples_per_s=_logged(per_step / step_s if per_step and step_s else None, "metrics.jsonl: samples / step_s"),
+        elapsed_s=_logged(max((t for t in elapsed if t is not None), default=None), "metrics.jsonl: elapsed_s"),
+        peak_reserved_bytes=_logged(
+            max((peak for peak in peaks if peak is not None), default=None), "metrics.jsonl: peak_reserved_bytes"
+        ),
+    )
+
+
+def _middle_90_percent(ordered: list[float]) -> tuple[float | None, float | None]:
+    if len(ordered) < 3:
+        return None, None
+    margin = int(0.05 * len(ordered))
+    return ordered[margin], ordered[-1 - margin]
+
+
+def _samples_per_step(train: tuple[TrainPoint, ...]) -> float | None:
+    return train[-1].samples / train[-1].step if train and train[-1].step else None
+
+
+def _logged(value: float | None, source: str) -> Claim:
+    return Claim(value=value, basis="measured", source=source)
+
+
+def _grids(folder: Path, events: list[dict[str, Any]]) -> tuple[SampleGrid, ...]:
+    samples_at = {str(e["path"]): _whole(e.get("samples")) for e in events if e.get("kind") == "sample" and "path" in e}
+    by_name = {re.split(r"[\\/]", path)[-1]: samples for path, samples in samples_at.items()}
+    files = sorted(folder.glob("samples/*.png"), key=lambda path: (_number_in(path.stem), path.name))
+    return tuple(SampleGrid(path=f"samples/{file.name}", samples=by_name.get(file.name)) for file in files)
+
+
+def _checkpoints(folder: Path) -> tuple[int, ...]:
+    return tuple(sorted(_number_in(path.name) for path in folder.glob("checkpoints/ckpt-*") if path.is_dir()))
+
+
+def _number_in(name: str) -> int:
+    digits = re.findall(r"\d+", name)
+    return int(digits[-1]) if digits else 0
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

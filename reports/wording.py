@@ -1,0 +1,173 @@
+"""Claims, notes and checks as a reader of one language sees them."""
+
+import string
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from advisor import units
+from advisor.records import Basis, Check, Claim, Device, Note, Reason, Value
+from reports.blocks import Figure, Lang, Line
+from reports.messages.catalogue import Messages, messages_in
+
+ARITHMETIC = "arithmetic"
+
+
+class Wording:
+    """Turns records into words and figures of one language.
+
+    The memory of a graphics card and that of the computer have different names in Chinese; which one
+    is meant follows from the device.
+    """
+
+    def __init__(self, lang: Lang, device_kind: str = "cpu") -> None:
+        self.lang: Lang = lang
+        self.messages: Messages = messages_in(lang)
+        has_own_memory = device_kind in ("cuda", "xpu")
+        self.memory = self.messages.word_vram if has_own_memory else self.messages.word_memory
+
+    @classmethod
+    def for_device(cls, lang: Lang, device: Device) -> "Wording":
+        """The wording for reports about a device."""
+        return cls(lang, device.kind)
+
+    @property
+    def marks(self) -> dict[Basis, str]:
+        """The mark behind a figure, by basis."""
+        m = self.messages
+        return {"measured": m.mark_measured, "predicted": m.mark_predicted, "rule": m.mark_rule, "user": m.mark_user}
+
+    @property
+    def basis_names(self) -> dict[Basis, str]:
+        """What the marks stand for."""
+        m = self.messages
+        return {
+            "measured": m.basis_measured,
+            "predicted": m.basis_predicted,
+            "rule": m.basis_rule,
+            "user": m.basis_user,
+        }
+
+    def legend(self) -> Line:
+        """One line that explains the marks."""
+        names = self.basis_names
+        parts = [f"{mark} {names[basis]}" for basis, mark in self.marks.items()]
+        return (f"{self.messages.legend}{self.messages.list_separator.join(parts)}",)
+
+    # ---- figures --------------------------------------------------------------------------------
+
+    def bytes(self, claim: Claim) -> Figure:
+        """``1.42 GiB``."""
+        return self._figure(claim, units.format_bytes)
+
+    def duration(self, claim: Claim) -> Figure:
+        """``2 h 05 min`` or ``2 小时 05 分``."""
+        return self._figure(claim, lambda value: units.format_duration(value, self.lang))
+
+    def lr(self, claim: Claim) -> Figure:
+        """``1.41e-4``."""
+        return self._figure(claim, units.format_lr)
+
+    def count(self, claim: Claim) -> Figure:
+        """``150 000``."""
+        return self._figure(claim, lambda value: units.format_count(round(value)))
+
+    def number(self, claim: Claim) -> Figure:
+        """``0.9950``: as many digits as the value has, at most six."""
+        return self._figure(claim, lambda value: f"{value:.6g}")
+
+    def rate(self, claim: Claim) -> Figure:
+        """``321``: samples in a second, three digits."""
+        return self._figure(claim, spelled_count)
+
+    def percent(self, claim: Claim) -> Figure:
+        """``1.03 %`` or ``1.03%``, from a ratio of 0 to 1."""
+        return self._figure(claim, self.percent_text)
+
+    def percent_text(self, ratio: float) -> str:
+        """A ratio as a percentage with three digits; Chinese puts no space before the sign."""
+        percentage = 100 * ratio
+        decimals = 2 if abs(percentage) < 10 else 1 if abs(percentage) < 99.95 else 0
+        return f"{percentage:.{decimals}f}{self.messages.percent_sign}"
+
+    def _figure(self, claim: Claim, spell: Callable[[float], str]) -> Figure:
+        text = self.messages.unknown if claim.value is None else spell(claim.value)
+        if claim.low is None and claim.high is None:
+            return Figure(text=text, claim=claim)
+        low, high = (spell(bound) if bound is not None else "" for bound in (claim.low, claim.high))
+        if low == text == high:
+            return Figure(text=text, claim=claim)
+        return Figure(text=text, interval=self._interval(low, high), claim=claim)
+
+    def _interval(self, low: str, high: str) -> str:
+        if not low:
+            return f"<= {high}"
+        if not high:
+            return f">= {low}"
+        unit = (
+            low[low.find(" ") :] if " " in low and low.count(" ") == 1 and high.endswith(low[low.find(" ") :]) else ""
+        )
+        return f"{low.removesuffix(unit)}{self.messages.range_sign}{high}"
+
+    # ---- notes and checks -----------------------------------------------------------------------
+
+    def note(self, note: Note | Reason) -> Line:
+        """The note's sentence; the English text where this language does not know its id."""
+        known = self.messages.reasons if isinstance(note, Reason) else self.messages.notes
+        return (self._filled(known.get(note.id), note.values) or note.text,)
+
+    def check(self, check: Check) -> tuple[str, str | None]:
+        """A check's message and the line that mends it."""
+        message, fix = self.messages.checks.get(check.id, (None, None))
+        said = self._filled(message, check.values) or check.message
+        mended = self._filled(fix, check.values) or check.fix if check.fix is not None else None
+        return said, mended
+
+    def _filled(self, template: str | None, values: Mapping[str, Value]) -> str | None:
+        if template is None:
+            return None
+        try:
+            return _Writer(self).vformat(template, (), {"memory": self.memory, **values})
+        except (KeyError, ValueError, TypeError):  # written for other values: the English text is right
+            return None
+
+
+class _Writer(string.Formatter):
+    """Writes the values of a record's template in the units that the template names."""
+
+    def __init__(self, wording: Wording) -> None:
+        self._wording = wording
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        w = self._wording
+        if value is None:
+            return w.messages.unknown
+        spellers: dict[str, Callable[[float], str]] = {
+            "bytes": units.format_bytes,
+            "duration": lambda duration_s: units.format_duration(duration_s, w.lang),
+            "lr": units.format_lr,
+            "count": spelled_count,
+            "percent": w.percent_text,
+            "ratio": lambda ratio: f"{ratio:.2f}",
+        }
+        return (
+            spellers[format_spec](value) if format_spec in spellers else str(super().format_field(value, format_spec))
+        )
+
+
+def spelled_count(count: float) -> str:
+    """``150 000``; three digits where a count is small enough to have a fraction."""
+    return units.format_count(round(count)) if count >= 100 else f"{count:.3g}"
+
+
+def exact(value: float, source: str = ARITHMETIC) -> Claim:
+    """A figure that follows from others by arithmetic alone."""
+    return Claim(value=value, basis="rule", source=source)
+
+
+def day(created_at_utc: str) -> str:
+    """``2026-11-23 08:00 UTC`` from an ISO time; the text itself if it is none."""
+    try:
+        return datetime.fromisoformat(created_at_utc.replace("Z", "+00:00")).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return created_at_utc
