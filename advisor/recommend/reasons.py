@@ -91,8 +91,9 @@ NOTES: dict[str, str] = {
         " every later loss is compared with these, not with a fixed number."
     ),
     "plateau": (
-        "Compare the validation loss every {every_steps:count} steps ({share:percent} of the run), on the same items"
-        " and noise: a change below {tolerance:percent} twice running is a plateau; let the learning rate decay, or stop."
+        "Compare the validation loss every {every_steps:count} steps ({share:percent} of the run), on the same"
+        " items and noise: a change below {tolerance:percent} twice running is a plateau:"
+        " let the learning rate decay, or stop."
     ),
     "overfitting": (
         "If the validation loss rises at two checkpoints running ({every_steps:count} steps apart) while the training"

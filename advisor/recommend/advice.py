@@ -1,0 +1,268 @@
+"""From evidence to advice. Pure: nothing is measured, read or printed here.
+
+What is recommended was run, ended well and fits; and a change is recommended only for a gain that
+stands out of the noise. Otherwise the advice is to keep the present setting.
+"""
+
+import dataclasses
+
+from advisor.errors import DeviceError
+from advisor.measure.campaign import Campaign, Point
+from advisor.recommend import options as price
+from advisor.recommend.dataset import last_batch, steps_per_epoch, steps_per_epoch_drop_last
+from advisor.recommend.monitoring import plan_milestones, plan_monitoring
+from advisor.recommend.options import Candidate, Goal, lr_candidates
+from advisor.recommend.reasons import note
+from advisor.recommend.scaling import scale_setting
+from advisor.recommend.verdicts import (
+    MIN_GAIN_FRAC,
+    Appraisal,
+    Limits,
+    exceeds,
+    find_problem,
+    is_clear_gain,
+    reasons_for,
+)
+from advisor.records import (
+    Advice,
+    Breakdown,
+    Claim,
+    Dataset,
+    Device,
+    Memory,
+    NoiseScale,
+    Note,
+    Option,
+    Provenance,
+    Setting,
+    Speed,
+    Verdict,
+    WorkloadRef,
+    record,
+)
+
+_TIE_FRAC = 0.05  # of settings this close in time, the smaller batch is taken
+
+
+@record
+class Evidence:
+    """Everything that an advice is made of."""
+
+    device: Device
+    workload: WorkloadRef
+    dataset: Dataset
+    run_samples: Claim
+    present: Setting
+    candidates: tuple[Candidate, ...]
+    campaign: Campaign
+    budget_bytes: int | None
+    max_batch: int | None = None
+    noise_scale: NoiseScale | None = None
+    goal: Goal = "balanced"
+    notes: tuple[Note, ...] = ()
+    elapsed_s: float
+    provenance: Provenance
+
+
+def make_advice(evidence: Evidence) -> Advice:
+    """The advice that the evidence supports.
+
+    Raises:
+        DeviceError: if no setting with a known effect on training could be run within the memory.
+    """
+    limits = _limits(evidence)
+    appraisals = [_appraise(candidate, evidence, limits) for candidate in evidence.candidates]
+    present, best = appraisals[0], _choose(appraisals, evidence.goal)
+    layout = (best.candidate.micro_batch, best.candidate.accumulation)
+    appraisals += [_appraise(candidate, evidence, limits) for candidate in lr_candidates(layout)]
+    options = tuple(_option(one, present, best, evidence, limits) for one in appraisals)
+    recommended = options[appraisals.index(best)]
+    milestones = plan_milestones(recommended, evidence.run_samples, evidence.dataset)
+    measurements = tuple(point.measurement for point in evidence.campaign.points)
+    built, measured = evidence.campaign.built, best.measurement
+    return Advice(
+        device=evidence.device,
+        workload=evidence.workload,
+        dataset=evidence.dataset,
+        run_samples=evidence.run_samples,
+        measurements=measurements,
+        optimizer_steps_run=sum(one.steps_run for one in measurements),
+        oom_count=sum(one.outcome == "oom" for one in measurements),
+        elapsed_s=evidence.elapsed_s,
+        memory=_memory(evidence),
+        speed=Speed(),
+        noise_scale=evidence.noise_scale,
+        recommended=recommended,
+        options=options,
+        milestones=milestones,
+        monitoring=plan_monitoring(
+            recommended, milestones, measured, evidence.budget_bytes, built.clip_norm if built else None
+        )
+        if measured
+        else (),
+        warnings=_warnings(evidence, present, recommended),
+        provenance=evidence.provenance,
+    )
+
+
+# ---- the choice ---------------------------------------------------------------------------------
+
+
+def _choose(appraisals: list[Appraisal], goal: Goal) -> Appraisal:
+    """The present setting unless another is clearly better, or the present one cannot be had."""
+    present, *others = appraisals
+    usable = [one for one in others if one.problem is None]
+    if present.problem is not None:
+        return _replacement(present, usable)
+    if goal == "memory":
+        return min([present, *(one for one in usable if _saves_memory(one, present))], key=_peak_bytes)
+    min_gain_frac = MIN_GAIN_FRAC if goal == "balanced" else 0.0
+    better = [one for one in usable if is_clear_gain(one.progress, min_gain_frac)]
+    if not better:
+        return present
+    fastest = min(one.progress.value or 0 for one in better)
+    tied = [one for one in better if (one.progress.value or 0) <= fastest * (1 + _TIE_FRAC)]
+    return min(tied, key=lambda one: (one.effective_batch, one.candidate.accumulation))
+
+
+def _replacement(present: Appraisal, usable: list[Appraisal]) -> Appraisal:
+    """What to run where the present setting cannot: the same effective batch, with the shortest step."""
+    same = [one for one in usable if one.effective_batch == present.effective_batch]
+    if same:
+        return min(
+            same, key=lambda one: one.measurement.step_s.median if one.measurement and one.measurement.step_s else 0
+        )
+    why = present.problem.text if present.problem else ""
+    raise DeviceError(
+        f"no setting with the effective batch {present.effective_batch} can be run. {why} "
+        "Give a smaller --batch-size, a larger --memory-budget, or another --device"
+    )
+
+
+def _saves_memory(one: Appraisal, present: Appraisal) -> bool:
+    same_batch = one.effective_batch == present.effective_batch
+    return same_batch and _peak_bytes(one) * (1 + MIN_GAIN_FRAC) < _peak_bytes(present)
+
+
+def _peak_bytes(one: Appraisal) -> float:
+    peak_bytes = one.measurement.peak_reserved_bytes if one.measurement else None
+    return float("inf") if peak_bytes is None else peak_bytes
+
+
+# ---- options ------------------------------------------------------------------------------------
+
+
+def _limits(evidence: Evidence) -> Limits:
+    failed = [p.measurement.micro_batch for p in evidence.campaign.points if p.measurement.outcome == "oom"]
+    return Limits(
+        budget_bytes=evidence.budget_bytes, max_batch=evidence.max_batch, smallest_failed=min(failed, default=None)
+    )
+
+
+def _appraise(candidate: Candidate, evidence: Evidence, limits: Limits) -> Appraisal:
+    point = _point_at(evidence.campaign.points, candidate)
+    setting = scale_setting(evidence.present, candidate.micro_batch, candidate.accumulation, evidence.noise_scale)
+    if candidate.lr_factor != 1:
+        setting = dataclasses.replace(setting, lr=_grid_lr(setting.lr, candidate.lr_factor))
+    progress = price.time_to_same_progress(
+        candidate, evidence.present, point.ratio_to_present if point else None, evidence.noise_scale
+    )
+    problem = find_problem(candidate, point, limits)
+    return Appraisal(candidate=candidate, setting=setting, point=point, progress=progress, problem=problem)
+
+
+def _point_at(points: tuple[Point, ...], candidate: Candidate) -> Point | None:
+    layout = (candidate.micro_batch, candidate.accumulation)
+    return next((p for p in points if (p.measurement.micro_batch, p.measurement.accumulation) == layout), None)
+
+
+def _grid_lr(lr: Claim, factor: float) -> Claim:
+    if lr.value is None:
+        return lr
+    return Claim(value=lr.value * factor, basis="rule", source=f"grid with factor {price.LR_GRID_FACTOR:g}")
+
+
+def _option(one: Appraisal, present: Appraisal, best: Appraisal, evidence: Evidence, limits: Limits) -> Option:
+    batch, measurement = one.effective_batch, one.measurement
+    step_s = measurement.step_s if measurement else None
+    return Option(
+        id=one.candidate.id,
+        micro_batch=one.candidate.micro_batch,
+        accumulation=one.candidate.accumulation,
+        effective_batch=batch,
+        lr=one.setting.lr,
+        betas=(one.setting.beta1, one.setting.beta2),
+        ema_decay=one.setting.ema_decay,
+        warmup_samples=one.setting.warmup_samples,
+        peak_reserved_bytes=price.peak_memory(measurement),
+        memory_frac=price.memory_share(measurement, evidence.budget_bytes),
+        step_s=price.step_time(step_s),
+        samples_per_s=price.throughput(batch, step_s),
+        steps_per_epoch=steps_per_epoch(evidence.dataset.num_items, batch),
+        run_s=price.run_time(evidence.run_samples, batch, step_s),
+        time_to_same_progress=one.progress,
+        verdict=_verdict(one, best, present),
+        reasons=reasons_for(one, present, evidence.dataset.num_items, limits),
+    )
+
+
+def _verdict(one: Appraisal, best: Appraisal, present: Appraisal) -> Verdict:
+    if one is best:
+        return "recommended"
+    if one.problem is not None:
+        return "infeasible"
+    if one is present or one.candidate.lr_factor != 1:
+        return "acceptable"
+    slower = one.progress.low is None or one.progress.low > 1
+    return "acceptable" if one.effective_batch == present.effective_batch and not slower else "not_recommended"
+
+
+# ---- the rest of the document -------------------------------------------------------------------
+
+
+def _memory(evidence: Evidence) -> Memory:
+    points, budget_bytes = evidence.campaign.points, evidence.budget_bytes
+    fitting = [
+        p.measurement.micro_batch
+        for p in points
+        if p.measurement.outcome == "ok" and not exceeds(p.measurement, budget_bytes)
+    ]
+    known = [p.breakdown for p in points if p.breakdown is not None]
+    return Memory(
+        max_micro_batch=max(fitting, default=None),
+        budget_bytes=budget_bytes,
+        breakdown=dataclasses.replace(known[0], activations_bytes_per_sample=_slope(points)) if known else Breakdown(),
+    )
+
+
+def _slope(points: tuple[Point, ...]) -> int | None:
+    """Bytes a sample adds to the peak of the first micro-batch, from the two largest that were run."""
+    peaks = {p.measurement.micro_batch: p.phase_bytes["first_micro_batch"] for p in points if p.phase_bytes}
+    if len(peaks) < 2:
+        return None
+    smaller, larger = sorted(peaks)[-2:]
+    return round((peaks[larger] - peaks[smaller]) / (larger - smaller))
+
+
+def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tuple[Note, ...]:
+    batch, num_items = recommended.effective_batch, evidence.dataset.num_items
+    timed = [p.measurement.step_s.n for p in evidence.campaign.points if p.measurement.step_s]
+    steps, dropping = recommended.steps_per_epoch, steps_per_epoch_drop_last(num_items, batch)
+    found = [
+        note("present_does_not_fit", message=present.problem.text) if present.problem else None,
+        note("batch_above_dataset", effective_batch=batch, num_items=num_items) if batch > num_items else None,
+        note("noise_scale_unmeasured") if evidence.noise_scale is None else None,
+        note(
+            "epoch_convention",
+            steps=steps,
+            steps_drop_last=dropping,
+            last_batch=last_batch(num_items, batch),
+            effective_batch=batch,
+        )
+        if steps != dropping
+        else None,
+        note("no_budget") if evidence.budget_bytes is None else None,
+        None if evidence.campaign.interleaved else note("not_interleaved"),
+        note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < 6 else None,
+    ]
+    return (*evidence.notes, *(x for x in found if x is not None))
