@@ -43,7 +43,7 @@ class Preset:
     @property
     def size_multiple(self) -> int:
         """Height and width of what the network sees must be multiples of this."""
-        return 2 ** (len(self.block_channels) - 1)
+        return int(2 ** (len(self.block_channels) - 1))
 
 
 PRESETS: dict[str, Preset] = {
@@ -162,7 +162,9 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the values, each as one sentence."""
-        found = [f"{name} must be at least {low}, found {value}" for name, value, low in self._lower_bounds() if value < low]
+        found = [
+            f"{name} must be at least {low}, found {value}" for name, value, low in self._lower_bounds() if value < low
+        ]
         for name in ("held_out_frac", "label_dropout", "decay_frac"):
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} must be from 0 to below 1, found {getattr(self, name)}")
@@ -282,6 +284,17 @@ def to_toml(config: TrainConfig, why: Mapping[str, str]) -> str:
                 item.comment(why[name])
             table.add(name, item)
         document.add(section, table)
+    return tomlkit.dumps(document)
+
+
+def updated_toml(text: str, config: TrainConfig) -> str:
+    """A configuration file with new values; its comments and layout stay."""
+    document, plain = tomlkit.parse(text), schema.to_plain(config)
+    for section, names in SECTIONS.items():
+        table = document.setdefault(section, tomlkit.table())
+        for name in names:
+            if table.get(name) != plain[name]:
+                table[name] = plain[name]
     return tomlkit.dumps(document)
 
 

@@ -147,7 +147,9 @@ def load_pictures(source: str, image_size: int) -> Pictures:
         decoded.append(np.asarray(ImageOps.fit(image, (image_size, image_size), Image.Resampling.LANCZOS)))
         digests.append(hashlib.sha256(content).hexdigest())
     if bad:
-        raise DataError(f"{source}: {len(bad)} of {len(files.paths)} files cannot be read: {_listing(bad)}; mend or remove")
+        raise DataError(
+            f"{source}: {len(bad)} of {len(files.paths)} files cannot be read: {_listing(bad)}; mend or remove"
+        )
     return Pictures(
         source=source,
         classes=files.classes,

@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "pipeline"
 
     @property
+    def evaluation(self) -> Path:
+        """What the generated pictures are good for."""
+        return self.path / "evaluation.json"
+
+    @property
     def has_started(self) -> bool:
         """Whether there is a run to go on with."""
         return self.config.exists()

@@ -57,7 +57,9 @@ class Due:
 class Stepper:
     """One optimizer step after another, each a function of how many samples came before it."""
 
-    def __init__(self, state: TrainState, data: TrainingData, config: TrainConfig, *, shrink_on_oom: bool = True) -> None:
+    def __init__(
+        self, state: TrainState, data: TrainingData, config: TrainConfig, *, shrink_on_oom: bool = True
+    ) -> None:
         self._state, self._data, self._config = state, data, config
         self._device = data.x_NCHW.device
         self._objective = Objective(self._device, config.min_snr_gamma)

@@ -9,14 +9,17 @@ from trainer.config import Preset
 from trainer.order import draw_seed
 
 
-def build_model(preset: Preset, shape: tuple[int, int, int], num_classes: int, seed: int) -> UNet2DModel:
-    """A freshly initialised network; the same seed gives the same weights.
+def build_model(
+    preset: Preset, shape: tuple[int, int, int], num_classes: int, *, seed: int, device: torch.device | str = "cpu"
+) -> UNet2DModel:
+    """A freshly initialised network; the same seed gives the same weights on every device.
 
     Args:
         preset: widths and depths.
         shape: channels, height and width of what it denoises (pictures or latents).
         num_classes: real classes; class ``num_classes`` is the null class of guidance.
         seed: of the initial weights.
+        device: where the network is put.
 
     Raises:
         UsageError: if the height or width cannot be halved as often as the preset has levels.
@@ -29,7 +32,7 @@ def build_model(preset: Preset, shape: tuple[int, int, int], num_classes: int, s
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw_seed("init", seed))
-        return UNet2DModel(
+        model = UNet2DModel(
             sample_size=(height, width),
             in_channels=channels,
             out_channels=channels,
@@ -41,6 +44,8 @@ def build_model(preset: Preset, shape: tuple[int, int, int], num_classes: int, s
             norm_num_groups=preset.norm_groups,
             num_class_embeds=num_classes + 1,
         )
+    nn.Module.to(model, device)  # diffusers' own `to` has lost its types
+    return model
 
 
 def null_class(model: UNet2DModel) -> int:

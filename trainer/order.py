@@ -52,7 +52,14 @@ class Draws:
 
 
 def draws(
-    *, seed: int, num_items: int, samples_seen: int, batch: int, shape: tuple[int, int, int], num_times: int, drop: float
+    *,
+    seed: int,
+    num_items: int,
+    samples_seen: int,
+    batch: int,
+    shape: tuple[int, int, int],
+    num_times: int,
+    drop: float,
 ) -> Draws:
     """The draws of the step that starts after ``samples_seen`` samples.
 

@@ -1,5 +1,8 @@
 """The finished model as a diffusers pipeline, which plain diffusers loads without this project."""
 
+# diffusers resolves its classes when they are first used, which hides their attributes from type checkers.
+# mypy: disable-error-code="attr-defined"
+
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +19,7 @@ from trainer.latents import Pixels, VaeCodec
 from trainer.sampling import generate, make_scheduler, picture_image
 
 
-class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]
+class ClassConditionalPipeline(DiffusionPipeline):
     """Pictures by class name: ``ClassConditionalPipeline.from_pretrained("RUN/pipeline")(["7", "3"])``."""
 
     _optional_components = ("vae",)

@@ -58,9 +58,7 @@ def survey(source: str) -> Source:
     )
 
 
-def plan_values(
-    source: Source, device_kind: str, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
+def plan_values(source: Source, device_kind: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Values for every key of a configuration, and why each has its value.
 
     Args:
@@ -91,16 +89,13 @@ def plan_values(
 
 def _sample_counts(samples: Any, beta2: float, batch: int) -> dict[str, Any]:
     """Everything that follows from the length of the run; a bad length is reported by the checks."""
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        samples_safe = 1
-    else:
-        samples_safe = samples
+    length = samples if type(samples) is int and samples >= 1 else 1
     return {
         "samples": samples,
-        "warmup_samples": default_warmup(samples_safe, beta2, max(1, batch)),
-        "ema_half_lives_samples": [max(1, samples_safe // 20), max(1, samples_safe // 10)],
-        "checkpoint_every_samples": max(1, samples_safe // 20),
-        "validate_every_samples": max(1, samples_safe // 20),
+        "warmup_samples": default_warmup(length, beta2, max(1, batch)),
+        "ema_half_lives_samples": [max(1, length // 20), max(1, length // 10)],
+        "checkpoint_every_samples": max(1, length // 20),
+        "validate_every_samples": max(1, length // 20),
     }
 
 
@@ -231,5 +226,3 @@ def plan_config(
     if advice is not None:
         values, why = apply_advice(values, why, advice, given)
     return config_from(values, where="configuration"), why
-
-

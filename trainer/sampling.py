@@ -5,7 +5,6 @@ Shapes: B pictures, C channels, H and W height and width.
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -106,7 +105,9 @@ def draw_grid(pictures: NDArray[np.uint8], classes: Sequence[str]) -> Image.Imag
         write.text((left + tile_w / 2, head / 2), _caption(name, tile_w, column), "black", _font(), anchor="mm")
         for row in range(num_rows):
             tile = picture_image(pictures[row * len(classes) + column])
-            grid.paste(tile.resize((tile_w, tile_h), Image.Resampling.BICUBIC), (left, head + gap + row * (tile_h + gap)))
+            grid.paste(
+                tile.resize((tile_w, tile_h), Image.Resampling.BICUBIC), (left, head + gap + row * (tile_h + gap))
+            )
     return grid
 
 

@@ -9,7 +9,7 @@ import torch
 from advisor import schema, storage
 from advisor.errors import CheckpointError, StorageError, UsageError
 from advisor.schema import nearest_name
-from trainer.checkpoint import list_checkpoints, load_newest
+from trainer.checkpoint import list_checkpoints, load_newest, samples_of
 from trainer.config import TrainConfig, preset_named
 from trainer.ema import Ema
 from trainer.folder import RunFolder
@@ -63,7 +63,8 @@ def load_trained(folder: RunFolder, which: str, device: torch.device | str) -> T
     config = schema.from_plain(TrainConfig, identity["config"], where=str(path))
     classes = tuple(identity["classes"])
     channels, height, width = identity["shape"]
-    model = build_model(preset_named(config.preset), (channels, height, width), len(classes), config.seed).to(device)
+    shape = (channels, height, width)
+    model = build_model(preset_named(config.preset), shape, len(classes), seed=config.seed, device=device)
     state = TrainState(model, Ema(model, config.ema_half_lives_samples), make_optimizer(model, lr=config.lr))
     state.load_files(files, str(path))
     state.ema.copy_to(model, int(identity["ema_width"]))

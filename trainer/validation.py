@@ -60,7 +60,9 @@ def validation_loss(model: UNet2DModel, held_out: ValidationSet, objective: Obje
     return float(losses_V.mean())
 
 
-def best_ema_width(scratch: UNet2DModel, ema: Ema, held_out: ValidationSet, objective: Objective) -> tuple[int, list[float]]:
+def best_ema_width(
+    scratch: UNet2DModel, ema: Ema, held_out: ValidationSet, objective: Objective
+) -> tuple[int, list[float]]:
     """Number of the average with the lowest validation loss, and the losses of all.
 
     ``scratch`` is a model whose weights may be overwritten.

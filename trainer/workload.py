@@ -47,7 +47,7 @@ def make(
     kind = preset_named(preset)
     shape = (channels or kind.default_shape[0], height or kind.default_shape[1], width or kind.default_shape[2])
     classes = num_classes or kind.default_num_classes
-    model = build_model(kind, shape, classes, seed=0).to(device)
+    model = build_model(kind, shape, classes, seed=0, device=device)
     objective = Objective(device, min_snr_gamma=5.0)
 
     def batch(count: int) -> tuple[Tensor, ...]:

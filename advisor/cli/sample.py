@@ -16,7 +16,9 @@ def sample(
         list[str] | None, typer.Option("--class", metavar="NAME", help="Class to draw; repeatable; else every class.")
     ] = None,
     count: Annotated[int, typer.Option("-n", metavar="N", help="Pictures of each class.")] = 1,
-    guidance: Annotated[float | None, typer.Option(metavar="W", help="1 is the model itself; else the run's own.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(metavar="W", help="1 is the model itself; else the run's own.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(metavar="K", help="Denoising steps; else the run's own.")] = None,
     checkpoint: Annotated[str, typer.Option(metavar="best|latest|N", help="N counts samples seen.")] = "best",
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed draws the same pictures.")] = 0,

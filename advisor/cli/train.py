@@ -37,7 +37,9 @@ def train(
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; else runs/<name of the data>.")] = None,
     samples: Annotated[int | None, typer.Option(metavar="S", help="How many pictures the run sees.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Insist on a new run: the folder must be empty.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration; write and train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration; write and train nothing.")
+    ] = False,
     on_oom: Annotated[str, typer.Option(metavar="shrink|stop", help="If memory runs out in mid-run.")] = "shrink",
 ) -> None:
     """Train a class-conditional diffusion model on pictures, and report what came of it."""
@@ -62,7 +64,9 @@ def train(
             _execute(plan, stop, shrink_on_oom=on_oom == "shrink")
 
 
-def _given_values(config: Path | None, data: Path | None, samples: int | None, assignments: list[str]) -> dict[str, Any]:
+def _given_values(
+    config: Path | None, data: Path | None, samples: int | None, assignments: list[str]
+) -> dict[str, Any]:
     """What the user has decided: options go before ``--set``, and that before the file."""
     from trainer.config import parse_overrides, read_values
 
@@ -172,7 +176,8 @@ def _read_advice(path: Path) -> "Advice":
 
 def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool) -> None:
     from reports.live import Screen
-    from trainer.run import Observers, Run
+    from trainer.occasions import Observers
+    from trainer.run import Run
 
     if plan.advice is not None:
         _show_plan(plan.advice)

@@ -1,0 +1,207 @@
+"""What a run does between two steps: report, validate, draw samples, save.
+
+None of it touches the draws or the weights that are trained, so none of it changes the run.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from advisor import storage
+from advisor.errors import StorageError
+from advisor.records import Progress
+from trainer.checkpoint import save_checkpoint
+from trainer.config import TrainConfig
+from trainer.diffusion import Objective
+from trainer.folder import RunFolder
+from trainer.journal import Journal, RemainingTime
+from trainer.latents import Codec
+from trainer.loop import Due, Stepper, Window
+from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.state import TrainState
+from trainer.validation import ValidationSet, best_ema_width
+
+_MAX_FAILED_SAVES = 3
+_GRID_ROWS = 8
+_GRID_CLASSES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observers:
+    """Who is told what while a run goes on."""
+
+    on_progress: Callable[[Progress], None]
+    on_note: Callable[[str], None]
+
+
+class PeakMemory:
+    """Peak bytes of this process since the run began.
+
+    On CUDA the allocator's own counters; on a CPU the growth of the resident set, as it was seen at
+    each report.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._rss_before_bytes = self._peak_rss_bytes = psutil.Process().memory_info().rss
+
+    def read(self) -> dict[str, int | None]:
+        """The fields of a log line."""
+        if self._device.type == "cuda":
+            return {
+                "peak_allocated_bytes": torch.cuda.max_memory_allocated(self._device),
+                "peak_reserved_bytes": torch.cuda.max_memory_reserved(self._device),
+            }
+        self._peak_rss_bytes = max(self._peak_rss_bytes, psutil.Process().memory_info().rss)
+        return {"peak_allocated_bytes": None, "peak_reserved_bytes": self._peak_rss_bytes - self._rss_before_bytes}
+
+
+class Occasions:
+    """The actions that :func:`trainer.loop.train` calls when they are due.
+
+    ``averaged`` is a second model that holds the averaged weights for validation and sampling.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: TrainConfig,
+        state: TrainState,
+        stepper: Stepper,
+        journal: Journal,
+        observers: Observers,
+        *,
+        codec: Codec,
+        classes: tuple[str, ...],
+        num_train: int,
+        held_out: ValidationSet | None,
+        identity: Mapping[str, Any],
+        memory: PeakMemory,
+        device_name: str,
+    ) -> None:
+        self._folder, self._config, self._state, self._stepper = folder, config, state, stepper
+        self._journal, self._observers, self._codec = journal, observers, codec
+        self._classes, self._num_train, self._held_out = classes, num_train, held_out
+        self._identity, self._memory, self._device_name = identity, memory, device_name
+        self._objective = Objective(state.model.device, config.min_snr_gamma)
+        self._remaining = RemainingTime(state.samples_seen)
+        self._averaged = copy.deepcopy(state.model).eval().requires_grad_(False)
+        self._validation_loss: float | None = None
+        self._failed_saves = 0
+        self.ema_width = 0
+
+    def as_due(self) -> Due:
+        """The actions in the form that the loop takes."""
+        return Due(
+            validate=self.validate,
+            milestone=self.milestone,
+            checkpoint=self.checkpoint,
+            report=self.report,
+            note=self.warn,
+        )
+
+    def averaged_model(self) -> Any:
+        """The model with the better of the averages, as of the last validation."""
+        self._state.ema.copy_to(self._averaged, self.ema_width)
+        return self._averaged
+
+    def report(self, window: Window) -> None:
+        """Write a line of metrics and show it."""
+        state, config = self._state, self._config
+        samples_per_s = config.effective_batch / window.step_s
+        self._journal.metric(
+            "train",
+            state.samples_seen,
+            step=state.samples_seen // config.effective_batch,
+            epoch=self._epoch(),
+            loss=window.loss,
+            lr=window.lr,
+            grad_norm=window.grad_norm,
+            samples_per_s=samples_per_s,
+            step_s=window.step_s,
+            elapsed_s=state.elapsed_s,
+            **self._memory.read(),
+        )
+        self._observers.on_progress(self._progress(window, samples_per_s))
+
+    def _progress(self, window: Window, samples_per_s: float) -> Progress:
+        state, config = self._state, self._config
+        every = config.samples / config.num_milestones
+        reached = min(config.num_milestones, int(state.samples_seen / every + 1e-9) + 1)
+        return Progress(
+            run_name=self._folder.path.name,
+            device_name=self._device_name,
+            micro_batch=self._stepper.micro_batch,
+            accumulation=-(-config.effective_batch // self._stepper.micro_batch),
+            samples=state.samples_seen,
+            total_samples=config.samples,
+            step=state.samples_seen // config.effective_batch,
+            total_steps=config.num_steps,
+            epoch=self._epoch(),
+            loss=window.loss,
+            validation_loss=self._validation_loss,
+            lr=window.lr,
+            samples_per_s=samples_per_s,
+            elapsed_s=state.elapsed_s,
+            remaining_s=self._remaining.update(state.samples_seen, config.samples),
+            peak_reserved_bytes=self._memory.read()["peak_reserved_bytes"],
+            next_milestone_samples=round(reached * every) if state.samples_seen < config.samples else None,
+        )
+
+    def _epoch(self) -> float:
+        return round(self._state.samples_seen / self._num_train, 4)
+
+    def validate(self) -> None:
+        """Find out which average does better on the held-out pictures."""
+        if self._held_out is None:
+            return
+        self.ema_width, losses = best_ema_width(self._averaged, self._state.ema, self._held_out, self._objective)
+        self._validation_loss = losses[self.ema_width]
+        self._journal.metric(
+            "validation",
+            self._state.samples_seen,
+            step=self._state.samples_seen // self._config.effective_batch,
+            loss=self._validation_loss,
+            ema_losses=losses,
+            ema_width=self.ema_width,
+        )
+
+    def milestone(self, k: int) -> None:
+        """One grid with a column for each class; the same noise at every milestone, to compare them."""
+        classes = self._classes[:_GRID_CLASSES]
+        x_NCHW = generate(
+            self.averaged_model(),
+            grid_labels(len(classes), _GRID_ROWS),
+            seed=self._config.seed,
+            num_steps=self._config.sampling_steps,
+            guidance=self._config.guidance,
+        )
+        path = self._folder.path / "samples" / f"sample-{k}.png"
+        storage.write_atomically(path, png_bytes(draw_grid(self._codec.decode(x_NCHW), classes)))
+        self._journal.event("sample", self._state.samples_seen, path=f"samples/{path.name}", milestone=k)
+        self._observers.on_note(f"samples at {self._state.samples_seen} pictures seen: {path}")
+
+    def checkpoint(self) -> None:
+        """Save; a full disk is survived twice, since the next attempt may find room."""
+        try:
+            files = self._state.to_files({**self._identity, "ema_width": self.ema_width})
+            path = save_checkpoint(
+                self._folder.checkpoints, self._state.samples_seen, files, self._config.keep_checkpoints
+            )
+        except StorageError as error:
+            self._failed_saves += 1
+            if self._failed_saves >= _MAX_FAILED_SAVES:
+                raise
+            self.warn(f"no checkpoint at {self._state.samples_seen} samples: {error}")
+            return
+        self._failed_saves = 0
+        self._journal.event("checkpoint", self._state.samples_seen, path=f"checkpoints/{path.name}")
+
+    def warn(self, text: str) -> None:
+        """Say something that the user should know, and write it down."""
+        self._journal.event("warning", self._state.samples_seen, text=text)
+        self._observers.on_note(text)
