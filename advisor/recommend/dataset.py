@@ -30,7 +30,7 @@ def epochs(samples: float, num_items: int) -> float:
     return samples / num_items
 
 
-DEFAULT_EPOCHS = 100
+DEFAULT_EPOCHS = 250  # as the trainer's own default; see trainer/plan.py
 
 
 def default_run_samples(num_items: int) -> Claim:

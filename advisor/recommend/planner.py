@@ -33,7 +33,7 @@ def advise(
     present: Setting | None = None,
     batch_size: int | None = None,
     accumulation: int = 1,
-    lr: float | None = None,
+    lr: float | Claim | None = None,
     run_samples: Claim | None = None,
     memory_budget_bytes: int | None = None,
     max_batch: int | None = None,
@@ -48,10 +48,14 @@ def advise(
         workload: ``path/to/file.py:function`` or ``package.module:function``.
         workload_name: how to call it; else the spec.
         parameters: given to the function after the device.
-        dataset: what is trained on; or only ``dataset_size``, the number of items.
+        dataset: what is trained on; or only ``dataset_size``.
+        dataset_size: the number of items.
         device: ``auto``, ``cpu``, ``cuda:N``, a UUID, or a device of the probe.
         present: how it is trained now; or only ``batch_size``, ``accumulation`` and ``lr``. What is not
             given is read from the workload's optimizer, else follows a named rule.
+        batch_size: the present micro-batch.
+        accumulation: the present accumulation steps.
+        lr: the present learning rate, as a number or with its basis.
         run_samples: length of the run.
         memory_budget_bytes: no setting may take more; else what the device has.
         max_batch: no micro-batch may be larger.
@@ -70,7 +74,8 @@ def advise(
     started_s = time.perf_counter()
     micro_batch, accumulation = _layout(present, batch_size, accumulation)
     data = _dataset(dataset, dataset_size)
-    _require_valid(micro_batch, accumulation, lr, max_batch)
+    given_lr = lr if isinstance(lr, Claim) or lr is None else Claim(value=_positive(lr), basis="user", source="given")
+    _require_valid(micro_batch, accumulation, max_batch)
     split_spec(workload)
     machine: Probe = probe()
     chosen = choose_device(machine, device) if isinstance(device, str) else device
@@ -86,7 +91,7 @@ def advise(
     )
     _require_usable(campaign)
     length = run_samples or default_run_samples(data.num_items)
-    setting = present or _setting(micro_batch, accumulation, lr, campaign.built, length)
+    setting = present or _setting(micro_batch, accumulation, given_lr, campaign.built, length)
     return make_advice(
         Evidence(
             device=chosen,
@@ -125,14 +130,18 @@ def _dataset(dataset: Dataset | None, dataset_size: int | None) -> Dataset:
     return dataset
 
 
-def _require_valid(micro_batch: int, accumulation: int, lr: float | None, max_batch: int | None) -> None:
+def _require_valid(micro_batch: int, accumulation: int, max_batch: int | None) -> None:
     for name, value in (("batch size", micro_batch), ("accumulation", accumulation), ("largest batch", max_batch)):
         if value is not None and value < 1:
             raise UsageError(f"the {name} must be at least 1, found {value}")
-    if lr is not None and not (math.isfinite(lr) and lr > 0):
-        raise UsageError(f"the learning rate must be a positive number, found {lr}")
     if max_batch is not None and micro_batch > max_batch:
         raise UsageError(f"the present batch size {micro_batch} is above the largest allowed, {max_batch}")
+
+
+def _positive(lr: float) -> float:
+    if not (math.isfinite(lr) and lr > 0):
+        raise UsageError(f"the learning rate must be a positive number, found {lr}")
+    return lr
 
 
 def _budget(device: Device, memory_budget_bytes: int | None) -> int | None:
@@ -219,7 +228,7 @@ def _other_failure(failure: Failure) -> CfgadviseError:
 # ---- filling in ---------------------------------------------------------------------------------
 
 
-def _setting(micro_batch: int, accumulation: int, lr: float | None, built: Built | None, length: Claim) -> Setting:
+def _setting(micro_batch: int, accumulation: int, lr: Claim | None, built: Built | None, length: Claim) -> Setting:
     batch, samples = micro_batch * accumulation, float(length.value or 0)
     beta2 = _from_workload(built.beta2 if built else None)
     decay = _from_workload(built.ema_decay if built else None)
@@ -236,9 +245,9 @@ def _setting(micro_batch: int, accumulation: int, lr: float | None, built: Built
     )
 
 
-def _present_lr(lr: float | None, batch: int, built: Built | None) -> Claim:
+def _present_lr(lr: Claim | None, batch: int, built: Built | None) -> Claim:
     if lr is not None:
-        return Claim(value=lr, basis="user", source="given")
+        return lr
     read = _from_workload(built.lr if built else None)
     return read if read.value else default_lr(batch)
 

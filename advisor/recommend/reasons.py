@@ -104,8 +104,8 @@ NOTES: dict[str, str] = {
         " that single steps explain (variance / {block_steps}) is an oscillation."
     ),
     "step_time": (
-        "A step takes {median_s:duration}, {high_s:duration} at most while it was measured: a mean of"
-        " {block_steps} steps above that means other load, throttling or a slow disk."
+        "A step takes {median_s:duration} (upper bound {high_s:duration}): a mean of {block_steps} steps above"
+        " that bound means other load, throttling or a slow disk."
     ),
     "memory": "Peak memory was {peak_bytes:bytes}: more than {budget_bytes:bytes} is not available.",
     "clipping": (
