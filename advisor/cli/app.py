@@ -3,7 +3,6 @@
 import sys
 import traceback
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -69,5 +68,5 @@ def options(
     context.use_settings(context.Settings(lang=context.choose_lang(lang), quiet=quiet, verbose=verbose))
 
 
-for _name in filter(lambda name: find_spec(f"advisor.cli.{name}"), COMMANDS):
+for _name in COMMANDS:
     app.command(_name)(getattr(import_module(f"advisor.cli.{_name}"), _name))
