@@ -13,7 +13,7 @@ from advisor.records import StepTime
 
 Key = TypeVar("Key", bound=Hashable)
 
-MIN_ROUNDS = 2
+MIN_ROUNDS = 3
 MAX_ROUNDS = 20  # the interval of the median then leaves out the five smallest and the five largest
 SECONDS_PER_SETTING = 3.0
 
