@@ -27,15 +27,19 @@ _UNCORRECTED, _SINCE_REBOOT = 1, 0
 _SM_CLOCK, _MEMORY_CLOCK = 1, 2
 
 
-def read_card(nvml: Nvml, handle: Handle) -> Readings:
-    """All readings of one card or MIG slice."""
+def read_card(nvml: Nvml, handle: Handle, *, name_processes: bool = True) -> Readings:
+    """All readings of one card or MIG slice.
+
+    Inside a container, NVML numbers processes as the host does: names that are looked up here would
+    be those of other processes, so ``name_processes`` must be false there.
+    """
     readings = {field: nvml.read(function, handle).then(convert) for field, (function, convert) in _SIMPLE.items()}
     readings |= _read_memory(nvml, handle)
     readings |= _read_clocks(nvml, handle)
     readings["temperature_c"] = _read_temperature(nvml, handle)
     readings["throttle_reasons"] = _read_throttling(nvml, handle)
     readings["uncorrected_ecc_errors"] = nvml.read("nvmlDeviceGetTotalEccErrors", handle, _UNCORRECTED, _SINCE_REBOOT)
-    readings["processes"] = _read_processes(nvml, handle)
+    readings["processes"] = _read_processes(nvml, handle, name_processes)
     return readings
 
 
@@ -136,14 +140,14 @@ def _read_throttling(nvml: Nvml, handle: Handle) -> Reading[tuple[str, ...]]:
     return bits.then(lambda mask: tuple(word for bit, word in _THROTTLE_BITS.items() if mask & bit))
 
 
-def _read_processes(nvml: Nvml, handle: Handle) -> Reading[tuple[DeviceProcess, ...]]:
+def _read_processes(nvml: Nvml, handle: Handle, name_processes: bool) -> Reading[tuple[DeviceProcess, ...]]:
     """Processes with memory on the card; one that computes and draws is listed once, as computing."""
     compute = _process_list(nvml, handle, "nvmlDeviceGetComputeRunningProcesses")
     graphics = _process_list(nvml, handle, "nvmlDeviceGetGraphicsRunningProcesses")
     if compute.value is None and graphics.value is None:
         return Reading(reason=compute.reason)
-    found = {process.pid: _process(nvml, process, "graphics") for process in graphics.value or ()}
-    found |= {process.pid: _process(nvml, process, "compute") for process in compute.value or ()}
+    found = {process.pid: _process(nvml, process, "graphics", name_processes) for process in graphics.value or ()}
+    found |= {process.pid: _process(nvml, process, "compute", name_processes) for process in compute.value or ()}
     return Reading(tuple(found[pid] for pid in sorted(found)))
 
 
@@ -151,9 +155,12 @@ def _process_list(nvml: Nvml, handle: Handle, function: str) -> Reading[Any]:
     return nvml.read(function, handle).or_else(lambda: nvml.read(f"{function}_v2", handle))  # v3 came with driver 510
 
 
-def _process(nvml: Nvml, process: Any, kind: Any) -> DeviceProcess:
-    name = nvml.read("nvmlSystemGetProcessName", process.pid).or_else(lambda: _name_in_proc(process.pid))
-    return DeviceProcess(pid=process.pid, kind=kind, name=name.value, used_bytes=process.usedGpuMemory)
+def _process(nvml: Nvml, process: Any, kind: Any, name_it: bool) -> DeviceProcess:
+    name = None
+    if name_it:
+        reading = nvml.read("nvmlSystemGetProcessName", process.pid).or_else(lambda: _name_in_proc(process.pid))
+        name = reading.value
+    return DeviceProcess(pid=process.pid, kind=kind, name=name, used_bytes=process.usedGpuMemory)
 
 
 def _name_in_proc(pid: int) -> Reading[str]:

@@ -17,6 +17,7 @@ _CAPPED_FRAC = 0.97
 _SLOW_CLOCK_FRAC = 0.85
 _BUSY_FRAC = 0.5
 _NARROW_LANES = 8
+_NUM_SHOWN = 3
 _LOW_SHARED_MEMORY_BYTES = GIB
 _LOW_DISK_BYTES = 5 * GIB
 
@@ -134,15 +135,34 @@ CATALOGUE: dict[str, CheckText] = {
         message="A desktop is drawn on this GPU: it holds memory, and takes more while you use it.",
         fix="sudo systemctl isolate multi-user.target    # ends the desktop; `graphical.target` brings it back",
     ),
+    "DISPLAY-WINDOWS": CheckText(
+        severity="warning",
+        message="Windows draws its desktop on this GPU: it holds memory, and takes more while you use it.",
+        fix="Connect the screen to the processor's own graphics, or close browsers and games while training",
+    ),
     "OTHERS": CheckText(
         severity="warning",
-        message="Other processes hold {used} ({percent} %) of this GPU's memory{processes}.",
-        fix="{fix}",
+        message="Other processes hold {used} ({percent} %) of this GPU's memory: {processes}.",
+        fix="ps -fp {pids}    # shows whose they are; end them, or choose another GPU with --device",
+    ),
+    "OTHERS-UNNAMED": CheckText(
+        severity="warning",
+        message="Other processes hold {used} ({percent} %) of this GPU's memory.",
+        fix="nvidia-smi    # names them; end them, or choose another GPU with --device",
+    ),
+    "OTHERS-OUTSIDE": CheckText(
+        severity="warning",
+        message="Processes that this container cannot name hold {used} ({percent} %) of this GPU's memory.",
+        fix="nvidia-smi    # on the host, names them; or choose another GPU with --device",
     ),
     "THROTTLE-POWER": CheckText(
         severity="warning",
-        message="The GPU is slowed down because it has reached its power limit ({limit_w} W).",
-        fix="sudo nvidia-smi -i {nvml_index} -pl {default_w}    # the default limit; more cooling may be needed",
+        message="The GPU is slowed down by its power limit: {limit_w} W of {default_w} W by default ({percent} %).",
+        fix="sudo nvidia-smi -i {nvml_index} -pl {default_w}",
+    ),
+    "POWER-FULL": CheckText(
+        severity="info",
+        message="The GPU works at its default power limit of {limit_w} W, as a well-used one does under load.",
     ),
     "THROTTLE-HEAT": CheckText(
         severity="warning",
@@ -156,7 +176,7 @@ CATALOGUE: dict[str, CheckText] = {
     ),
     "POWERCAP": CheckText(
         severity="warning",
-        message="The power limit is {limit_w} W of {default_w} W by default ({percent} %): steps are slower.",
+        message="The power limit is {limit_w} W of {default_w} W by default ({percent} %): slower under load.",
         fix="sudo nvidia-smi -i {nvml_index} -pl {default_w}",
     ),
     "CLOCK": CheckText(
@@ -207,9 +227,14 @@ CATALOGUE: dict[str, CheckText] = {
         message="No tensor cores (compute capability {cc}): neither bfloat16 nor float16 makes training much faster.",
         fix="cfgadvise recommend --precision fp32",
     ),
-    "COMPUTE-MODE": CheckText(
+    "COMPUTE-PROHIBITED": CheckText(
         severity="blocker",
-        message="The GPU's compute mode is '{mode}': {effect}.",
+        message="The GPU's compute mode is 'prohibited': no program may compute on it.",
+        fix="sudo nvidia-smi -i {nvml_index} -c DEFAULT",
+    ),
+    "COMPUTE-EXCLUSIVE": CheckText(
+        severity="blocker",
+        message="The GPU's compute mode is 'exclusive_process': the process that runs on it keeps all others out.",
         fix="sudo nvidia-smi -i {nvml_index} -c DEFAULT",
     ),
     "HIDDEN": CheckText(
@@ -353,40 +378,32 @@ def _memory(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     reason = device.unknown.get("usable_bytes")
     if reason is not None and reason not in ("lost", "reset_required", "no_permission"):
         yield _check("MEMORY-UNKNOWN", device, reason=reason)
-    if device.display_active or _is_drawn_on(device):
-        yield _check("DISPLAY", device)
+    if device.display_active or any(process.kind == "graphics" for process in device.processes or ()):
+        yield _check("DISPLAY-WINDOWS" if _is_windows(device, host) else "DISPLAY", device)
     used, total = device.used_by_others_bytes, device.total_bytes
     if used is not None and total and used > _OTHERS_FRAC * total:
-        percent = round(100 * used / total)
-        yield _check("OTHERS", device, used=format_bytes(used), percent=percent, **_culprits(device, host))
-    if device.driver_model == "WDDM" or "WSL2" in host.os or host.os.startswith("Windows"):
+        yield _others(device, host, {"used": format_bytes(used), "percent": round(100 * used / total)})
+    if _is_windows(device, host):
         yield _check("SYSMEM", device)
 
 
-def _is_drawn_on(device: Device) -> bool:
-    return any(process.kind == "graphics" for process in device.processes or ())
-
-
-def _culprits(device: Device, host: Host) -> dict[str, Value]:
-    """Who holds the memory, as far as it can be known, and what to do about it."""
+def _others(device: Device, host: Host, share: dict[str, Value]) -> Check:
+    """Who holds the memory, as far as it can be known."""
     named = [process for process in device.processes or () if process.name]
-    if named:
-        shown = ", ".join(f"{process.name} (process {process.pid})" for process in named[:3])
-        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        return {"processes": f": {shown}{more}", "fix": "End them, or choose another GPU with --device"}
-    if host.in_container:
-        return {
-            "processes": ", outside this container",
-            "fix": "nvidia-smi    # on the host, names them; or choose another GPU with --device",
-        }
-    return {"processes": "", "fix": "nvidia-smi    # names them; or choose another GPU with --device"}
+    if not named:
+        return _check("OTHERS-OUTSIDE" if host.in_container else "OTHERS-UNNAMED", device, **share)
+    shown = ", ".join(f"{process.name} ({process.pid})" for process in named[:_NUM_SHOWN])
+    more = f", +{len(named) - _NUM_SHOWN}" if len(named) > _NUM_SHOWN else ""
+    pids = ",".join(str(process.pid) for process in named)
+    return _check("OTHERS", device, processes=shown + more, pids=pids, **share)
+
+
+def _is_windows(device: Device, host: Host) -> bool:
+    return device.driver_model == "WDDM" or "WSL2" in host.os or host.os.startswith("Windows")
 
 
 def _throttling(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     reasons = set(device.throttle_reasons or ())
-    if "power_cap" in reasons:
-        default_w = _watts(device.default_power_limit_w or device.power_limit_w)
-        yield _check("THROTTLE-POWER", device, limit_w=_watts(device.power_limit_w), default_w=default_w)
     if reasons & {"software_thermal", "hardware_thermal"}:
         lower_w = _watts(0.8 * device.power_limit_w if device.power_limit_w else None)
         temperature = None if device.temperature_c is None else round(device.temperature_c)
@@ -396,12 +413,15 @@ def _throttling(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
 
 
 def _power(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
-    limit_w, default_w = device.power_limit_w, device.default_power_limit_w
+    limit_w, default_w, reasons = device.power_limit_w, device.default_power_limit_w, device.throttle_reasons or ()
     if limit_w and default_w and limit_w < _CAPPED_FRAC * default_w:
+        check_id = "THROTTLE-POWER" if "power_cap" in reasons else "POWERCAP"
         percent = round(100 * limit_w / default_w)
-        yield _check("POWERCAP", device, limit_w=_watts(limit_w), default_w=_watts(default_w), percent=percent)
+        yield _check(check_id, device, limit_w=_watts(limit_w), default_w=_watts(default_w), percent=percent)
+    elif limit_w and "power_cap" in reasons:
+        yield _check("POWER-FULL", device, limit_w=_watts(limit_w))
     clock_mhz, max_mhz = device.sm_clock_mhz, device.max_sm_clock_mhz
-    if _is_busy(device) and clock_mhz and max_mhz and clock_mhz < _SLOW_CLOCK_FRAC * max_mhz:
+    if _is_busy(device) and not reasons and clock_mhz and max_mhz and clock_mhz < _SLOW_CLOCK_FRAC * max_mhz:
         yield _check("CLOCK", device, clock_mhz=clock_mhz, max_mhz=max_mhz)
 
 
@@ -424,10 +444,9 @@ def _mode(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     if device.uncorrected_ecc_errors:
         yield _check("ECC", device, count=device.uncorrected_ecc_errors)
     if device.compute_mode == "prohibited":
-        yield _check("COMPUTE-MODE", device, mode="prohibited", effect="no program may compute on it")
+        yield _check("COMPUTE-PROHIBITED", device)
     elif device.compute_mode == "exclusive_process" and any(p.kind == "compute" for p in device.processes or ()):
-        effect = "the process that runs on it now keeps all others out"
-        yield _check("COMPUTE-MODE", device, mode="exclusive_process", effect=effect)
+        yield _check("COMPUTE-EXCLUSIVE", device)
 
 
 def _precision(device: Device, host: Host, facts: Facts) -> Iterator[Check]:

@@ -6,11 +6,6 @@ from advisor.errors import DeviceError
 from advisor.records import Check, Device, Probe
 from advisor.units import format_bytes
 
-_BLOCKING = {
-    "TORCH", "BINDING", "NVML-DRIVER", "NVML-MISMATCH", "CPU-WHEEL", "DRIVER", "DRIVER-OLD", "ARCH", "ARCH-NONE",
-    "LOST", "NO-PERMISSION", "MIG-EMPTY", "COMPUTE-MODE",
-}  # fmt: skip
-
 
 def choose_device(probe: Probe, request: str) -> Device:
     """The device that was asked for: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a (shortened) UUID.
@@ -65,10 +60,10 @@ def problem_with(probe: Probe, device: Device) -> str | None:
     if device.kind == "cpu":
         return None
     for check in probe.checks:
-        if check.id in _BLOCKING and check_is_about(check, device):
+        if check.severity == "blocker" and check_is_about(check, device):
             return f"{device.name}: {check.message} {check.fix or ''}".strip()
     if device.kind == "cuda" and device.index is None:
-        return f"{device.name}: CUDA_VISIBLE_DEVICES hides it from training; put its UUID there"
+        return f"{device.name}: CUDA does not show it to this process; start with CUDA_VISIBLE_DEVICES={device.uuid}"
     return None
 
 

@@ -32,7 +32,7 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading(Generic[T]):
     """A value, or the reason why there is none: exactly one of the two is ``None``."""
 

@@ -76,9 +76,9 @@ def _read_cards(nvml: Nvml, environ: Mapping[str, str], host: Host) -> tuple[Dev
         if handle.value is None:
             rows.append((nvml_index, {field: Reading(reason=handle.reason) for field in FIELDS}, None))
             continue
-        card = read_card(nvml, handle.value)
+        card = read_card(nvml, handle.value, name_processes=not host.in_container)
         slices = mig_slices(nvml, handle.value) if card["mig_enabled"].value else []
-        parts = [_slice_readings(card, read_card(nvml, part)) for part in slices]
+        parts = [_slice_readings(card, read_card(nvml, part, name_processes=not host.in_container)) for part in slices]
         rows += [(nvml_index, part, card["uuid"].value) for part in parts] or [(nvml_index, card, None)]
     numbering = _number(rows, environ)
     return tuple(_card_device(nvml_index, readings, numbering, host) for nvml_index, readings, _ in rows)
@@ -98,9 +98,13 @@ def _number(rows: list[Row], environ: Mapping[str, str]) -> Numbering:
         name = str(readings["name"].value)
         if parent_uuid and all(candidate.uuid != parent_uuid for candidate in candidates):
             candidates.append(Candidate(uuid=parent_uuid, name=name))
-        if readings["uuid"].value is not None:
+        if readings["uuid"].value is not None and not _is_lost(readings):
             candidates.append(Candidate(uuid=readings["uuid"].value, name=name, parent_uuid=parent_uuid))
     return number_cards(candidates, environ)
+
+
+def _is_lost(readings: Readings) -> bool:
+    return any(reading.reason in ("lost", "reset_required") for reading in readings.values())
 
 
 def _card_device(nvml_index: int, readings: Readings, numbering: Numbering, host: Host) -> Device:
@@ -108,7 +112,7 @@ def _card_device(nvml_index: int, readings: Readings, numbering: Numbering, host
     unknown = {field: str(readings[field].reason) for field in FIELDS if readings[field].value is None}
     index = numbering.index_by_uuid.get(values["uuid"] or "")
     if index is None:
-        unknown["index"] = readings["uuid"].reason or "hidden"
+        unknown["index"] = _why_unnumbered(readings)
     elif not numbering.certain:
         unknown["index"] = "order_guessed"
     values["name"] = values["name"] or f"GPU {nvml_index}"
@@ -118,6 +122,14 @@ def _card_device(nvml_index: int, readings: Readings, numbering: Numbering, host
         unknown |= {"total_bytes": "shared_with_ram", "free_bytes": "shared_with_ram"}
     device = Device(index=index, kind="cuda", nvml_index=nvml_index, usable_bytes=None, unknown=unknown, **values)
     return _with_usable(replace(device, peaks=peaks_of(device)))
+
+
+def _why_unnumbered(readings: Readings) -> str:
+    if readings["uuid"].value is None:
+        return str(readings["uuid"].reason)
+    if _is_lost(readings):
+        return "lost"
+    return "one_slice_at_a_time" if readings["uuid"].value.startswith("MIG-") else "hidden"
 
 
 def _with_usable(device: Device) -> Device:
