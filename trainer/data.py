@@ -233,7 +233,7 @@ def _data_notes(files: PictureFiles, animated: list[str]) -> tuple[Note, ...]:
 # ---- splitting ----------------------------------------------------------------------------------
 
 
-def split(labels: NDArray[np.int64], held_out_frac: float, seed: int) -> Split:
+def split_pictures(labels: NDArray[np.int64], held_out_frac: float, seed: int) -> Split:
     """A seeded, stratified split: at least one picture of every class that has two or more is held out."""
     random = np.random.Generator(np.random.PCG64(seed))
     held_out: list[NDArray[np.int64]] = []

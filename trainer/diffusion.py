@@ -40,4 +40,5 @@ class Objective:
         v_BCHW = alpha_B111 * noise_BCHW - sigma_B111 * x_BCHW
         predicted_BCHW = model(z_BCHW, time_B, class_labels=label_B, return_dict=False)[0]
         squared_error_B: Tensor = (predicted_BCHW.float() - v_BCHW).square().mean(dim=(1, 2, 3))
-        return self._weight_T[time_B] * squared_error_B
+        weighted_B: Tensor = self._weight_T[time_B] * squared_error_B
+        return weighted_B

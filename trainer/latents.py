@@ -62,7 +62,7 @@ class VaeCodec:
         """
         rgb = np.repeat(pixels, 3, axis=1) if pixels.shape[1] == 1 else pixels
         parts = [self._encode_batch(rgb[k : k + _ENCODE_BATCH]) for k in range(0, len(rgb), _ENCODE_BATCH)]
-        return torch.cat(parts)
+        return torch.cat(parts).contiguous()
 
     def _encode_batch(self, pixels: NDArray[np.uint8]) -> Tensor:
         encoded = self.vae.encode((torch.from_numpy(pixels).float() / 127.5 - 1).to(self._device))
@@ -104,7 +104,7 @@ def load_codec(vae: str, device: torch.device | str) -> Codec:
         kind = AutoencoderKL.load_config(vae).get("_class_name")
         if kind not in kinds:
             raise UsageError(f"vae {vae}: is a {kind}; supported are {', '.join(kinds)}")
-        return VaeCodec(kinds[kind].from_pretrained(vae, use_safetensors=True), device)
+        return VaeCodec(kinds[kind].from_pretrained(vae, use_safetensors=True, low_cpu_mem_usage=False), device)
     except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(

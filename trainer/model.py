@@ -32,7 +32,7 @@ def build_model(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw_seed("init", seed))
-        model = UNet2DModel(
+        model: UNet2DModel = UNet2DModel(
             sample_size=(height, width),
             in_channels=channels,
             out_channels=channels,

@@ -1,12 +1,12 @@
 """The finished model as a diffusers pipeline, which plain diffusers loads without this project."""
 
 # diffusers resolves its classes when they are first used, which hides their attributes from type checkers.
-# mypy: disable-error-code="attr-defined"
+# mypy: disable-error-code="attr-defined, no-untyped-call"
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DiffusionPipeline, UNet2DModel
@@ -22,12 +22,14 @@ from trainer.sampling import generate, make_scheduler, picture_image
 class ClassConditionalPipeline(DiffusionPipeline):
     """Pictures by class name: ``ClassConditionalPipeline.from_pretrained("RUN/pipeline")(["7", "3"])``."""
 
-    _optional_components = ("vae",)
+    _optional_components: ClassVar[list[str]] = ["vae"]
 
-    def __init__(self, unet: UNet2DModel, scheduler: Any, vae: Any = None, class_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, unet: UNet2DModel, scheduler: Any, vae: Any = None, class_names: list[str] | None = None
+    ) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler, vae=vae)
-        self.register_to_config(class_names=list(class_names))
+        self.register_to_config(class_names=class_names or [])
 
     def __call__(
         self, class_names: Sequence[str], *, guidance: float = 1.5, num_steps: int = 20, seed: int = 0
@@ -54,7 +56,7 @@ def export(folder: Path, unet: UNet2DModel, vae: Any, class_names: Sequence[str]
         StorageError: if the disk is full or not writable.
     """
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    pipeline = ClassConditionalPipeline(unet.eval(), make_scheduler(), vae, class_names)
+    pipeline = ClassConditionalPipeline(unet.eval(), make_scheduler(), vae, list(class_names))
     with storage.storage_errors(folder):
         pipeline.save_pretrained(temporary, safe_serialization=True)
         if folder.exists():

@@ -15,7 +15,7 @@ from advisor.errors import DataError, Interrupted, NonFiniteError, UsageError
 from advisor.records import Advice, Evaluation
 from trainer.checkpoint import load_newest
 from trainer.config import TrainConfig, changed_fields, preset_named, to_toml, updated_toml
-from trainer.data import Pictures, Split, load_pictures, split
+from trainer.data import Pictures, Split
 from trainer.ema import Ema
 from trainer.evaluate import evaluate, num_to_generate
 from trainer.folder import RunFolder, stored_config
@@ -32,16 +32,6 @@ from trainer.validation import fixed_tuples
 DATASET_SCHEMA = "cfgadvise.dataset/1"
 
 
-def load_data(config: TrainConfig) -> tuple[Pictures, Split]:
-    """Decode all pictures and split them.
-
-    Raises:
-        DataError: naming every file that cannot be read.
-    """
-    pictures = load_pictures(config.source, config.image_size)
-    return pictures, split(pictures.labels, config.held_out_frac, config.seed)
-
-
 class Run:
     """A run that is ready to go: its data are encoded, its newest checkpoint is loaded."""
 
@@ -49,7 +39,8 @@ class Run:
         self,
         folder: RunFolder,
         config: TrainConfig,
-        data: tuple[Pictures, Split],
+        pictures: Pictures,
+        split: Split,
         device: torch.device | str,
         observers: Observers,
         *,
@@ -64,7 +55,7 @@ class Run:
             CheckpointError: if there are checkpoints and none is good.
         """
         self._folder, self._config, self._observers = folder, config, observers
-        self._pictures, self._split = data
+        self._pictures, self._split = pictures, split
         self._device, self._device_name = torch.device(device), device_name
         self._shrink_on_oom = shrink_on_oom
         self._memory = PeakMemory(self._device)

@@ -11,7 +11,7 @@ from advisor.cli.context import current_settings, print_answer, print_progress
 from advisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from advisor.records import Advice, Device
+    from advisor.records import Advice, Dataset, Device
     from trainer.config import TrainConfig
     from trainer.folder import RunFolder
     from trainer.stop import StopRequest
@@ -98,14 +98,15 @@ class _Plan:
         self, folder: "RunFolder", device: "Device", given: dict[str, Any], advice_file: Path | None, *, measure: bool
     ) -> None:
         """Check everything that can be checked before anything is measured or written."""
-        from trainer.run import load_data
+        from trainer.data import load_pictures, split_pictures
 
         self.folder, self.device = folder, device
         self.advice: Advice | None = None
         self.why: dict[str, str] = {}
         self._given, self._advice_file, self._measure = given, advice_file, measure
         self.config = self._stored_config() if folder.has_started else self._first_config()
-        self.data = load_data(self.config)
+        self.pictures = load_pictures(self.config.source, self.config.image_size)
+        self.split = split_pictures(self.pictures.labels, self.config.held_out_frac, self.config.seed)
 
     def _stored_config(self) -> "TrainConfig":
         """What the folder's run was started with, and what was given now: the run refuses a conflict."""
@@ -147,7 +148,7 @@ class _Plan:
             workload=WORKLOAD,
             workload_name=self.config.preset,
             parameters=workload_parameters(self._source, values),
-            dataset=self._source.dataset,
+            dataset=self._training_dataset(),
             device=self.device,
             present=present_setting(values),
             run_samples=Claim(
@@ -158,6 +159,14 @@ class _Plan:
             command=shlex.join(["cfgadvise", *sys.argv[1:]]),
             on_progress=print_progress,
         )
+
+    def _training_dataset(self) -> "Dataset":
+        """What an epoch of this run goes through: held-out pictures are not part of it."""
+        from advisor.records import Dataset
+
+        num_train, num_held_out = len(self.split.train), len(self.split.held_out)
+        source = f"{self._source.dataset.source}: {num_train} pictures to train on, {num_held_out} held out"
+        return Dataset(num_items=num_train, num_classes=len(self.pictures.classes), source=source)
 
     def toml(self) -> str:
         """The configuration with its reasons."""
@@ -185,7 +194,8 @@ def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool) -> None:
         run = Run(
             plan.folder,
             plan.config,
-            plan.data,
+            plan.pictures,
+            plan.split,
             torch_device(plan.device),
             Observers(on_progress=screen.update, on_note=screen.note),
             device_name=plan.device.name,
