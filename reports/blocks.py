@@ -22,6 +22,11 @@ class Figure:
     interval: str = ""
     claim: Claim
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything that could have a basis: a value, or a bound of it."""
+        return not (self.claim.value is None and self.claim.low is None and self.claim.high is None)
+
 
 Inline = str | Figure
 Line = tuple[Inline, ...]
@@ -82,7 +87,9 @@ class Table:
 
     def column_basis(self, index: int) -> Basis | None:
         """The basis that all figures of a column share, so that it is marked once, in the head."""
-        bases = {item.claim.basis for row in self.rows for item in row[index] if isinstance(item, Figure)}
+        bases = {
+            item.claim.basis for row in self.rows for item in row[index] if isinstance(item, Figure) and item.is_known
+        }
         return bases.pop() if len(bases) == 1 else None
 
 
@@ -155,7 +162,7 @@ def line_text(line: Line, marks: dict[Basis, str], *, intervals: bool = True, ba
 def figure_text(figure: Figure, marks: dict[Basis, str], *, interval: bool, basis: bool) -> str:
     """The figure as plain text, with the parts that are asked for."""
     bounds = f" ({figure.interval})" if interval and figure.interval else ""
-    mark = f" {marks[figure.claim.basis]}" if basis else ""
+    mark = f" {marks[figure.claim.basis]}" if basis and figure.is_known else ""
     return f"{figure.text}{bounds}{mark}"
 
 

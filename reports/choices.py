@@ -239,7 +239,7 @@ def _lr_line(option: Option, factor: float, w: Wording) -> str:
     if option.lr.value is None:
         return f"train_lr = train_lr * {factor}"
     scaled = units.format_lr(factor * option.lr.value)
-    return f"train_lr = {scaled}  # {w.messages.lr_from.format(lr=w.lr(option.lr).text)} {w.marks['rule']}"
+    return f"train_lr = {scaled}  # {w.marks['rule']} {w.messages.lr_from.format(lr=w.lr(option.lr).text)}"
 
 
 def _earlier_samples(advice: Advice) -> str:

@@ -1,6 +1,7 @@
 """What ``cfgadvise probe`` found, as a document: the devices, what is wrong, what to do next."""
 
-from advisor.records import Claim, Device, Probe, Severity
+from advisor import units
+from advisor.records import Device, Probe, Severity
 from reports.blocks import Block, Bullet, Bullets, Column, Document, Lang, Line, Mark, Paragraph, Section, Table
 from reports.wording import Wording
 
@@ -26,7 +27,7 @@ def _subtitle(probe: Probe, w: Wording) -> str:
     parts = [
         host.os,
         f"{host.cpu_name or m.unknown}, {host.num_cores} {m.machine_cores}",
-        f"{m.probe_ram} {w.bytes(_read(host.ram_available_bytes)).text} / {w.bytes(_read(host.ram_total_bytes)).text}",
+        f"{m.probe_ram} {_bytes(host.ram_available_bytes, w)} / {_bytes(host.ram_total_bytes, w)}",
         f"Python {host.python_version}",
         f"torch {host.torch_version or m.unknown}",
     ]
@@ -48,6 +49,7 @@ def _devices(probe: Probe, w: Wording) -> Section:
     )
     rows = tuple(_device(device, w) for device in probe.devices)
     blocks: list[Block] = [Table(columns=columns, rows=rows) if rows else Paragraph(line=(m.probe_none,))]
+    blocks += _benchmarks(probe, w)
     unknown = sorted({f"{name}: {why}" for device in probe.devices for name, why in device.unknown.items()})
     if unknown:
         blocks.append(Paragraph(line=(m.probe_unknown.format(fields="; ".join(unknown)),)))
@@ -57,10 +59,10 @@ def _devices(probe: Probe, w: Wording) -> Section:
 def _device(device: Device, w: Wording) -> tuple[Line, ...]:
     name = device.name if not device.compute_capability else f"{device.name} (cc {device.compute_capability})"
     return (
-        (device.kind if device.index is None else f"{device.kind}:{device.index}",),
-        (w.bytes(_read(device.usable_bytes)),),
-        (w.bytes(_read(device.total_bytes)),),
-        (w.bytes(_read(device.used_by_others_bytes)),),
+        (_name(device),),
+        (_bytes(device.usable_bytes, w),),
+        (_bytes(device.total_bytes, w),),
+        (_bytes(device.used_by_others_bytes, w),),
         (_power(device),),
         ("-" if device.temperature_c is None else f"{device.temperature_c:.0f} C",),
         (name,),
@@ -87,5 +89,29 @@ def _checks(probe: Probe, w: Wording) -> Section:
     return Section(id="checks", title=m.probe_checks, blocks=(Bullets(items=tuple(items)),))
 
 
-def _read(value: float | None) -> Claim:
-    return Claim(value=value, basis="measured", source="probe")
+def _bytes(num_bytes: int | None, w: Wording) -> str:
+    return w.messages.unknown if num_bytes is None else units.format_bytes(num_bytes)
+
+
+def _benchmarks(probe: Probe, w: Wording) -> list[Block]:
+    m = w.messages
+    rows: list[tuple[Line, ...]] = []
+    for device in probe.devices:
+        bench = device.benchmark
+        if bench is None:
+            continue
+        rates = (bench.fp32_tflops, bench.tf32_tflops, bench.fp16_tflops, bench.bf16_tflops, bench.copy_gb_s)
+        rows.append(((_name(device),), *((f"{rate:.3g}" if rate is not None else "-",) for rate in rates)))
+    if not rows:
+        return []
+    precisions = (f"{name} {m.probe_bench_unit}" for name in ("fp32", "tf32", "fp16", "bf16"))
+    titles = (Column(title=m.probe_device, numeric=False), *map(_column, (*precisions, m.probe_copy)))
+    return [Paragraph(line=(m.probe_bench,)), Table(columns=titles, rows=tuple(rows))]
+
+
+def _column(title: str) -> Column:
+    return Column(title=title)
+
+
+def _name(device: Device) -> str:
+    return device.kind if device.index is None else f"{device.kind}:{device.index}"

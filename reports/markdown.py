@@ -1,5 +1,6 @@
 """A report as Markdown that GitHub, notebooks and chats show alike."""
 
+import re
 from collections.abc import Callable
 
 from reports.blocks import (
@@ -84,6 +85,4 @@ def _cell(line: Line, document: Document, *, marked: bool, bold: bool) -> str:
 
 def _escaped(text: str) -> str:
     """Characters that Markdown would take for its own, where our texts have them."""
-    for character in ("*", "_", "<", "~"):
-        text = text.replace(character, f"\\{character}")
-    return text
+    return re.sub(r"[*<`]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

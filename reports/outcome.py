@@ -146,7 +146,7 @@ def _judged(accuracy: ClassifierAccuracy, w: Wording) -> Paragraph:
     template = m.quality_helps if gain > 2 * one_error else m.quality_hurts if gain < -2 * one_error else m.quality_same
     points = Claim(value=gain, basis="measured", source="evaluation.json: real_and_synthetic - real_only")
     error = exact(2 * one_error, "2 sqrt(p (1 - p) / n)")
-    return Paragraph(line=say(template, gain=w.percent(points), error=w.percent(error)))
+    return Paragraph(line=say(template, gain=w.points(points), error=w.points(error)))
 
 
 def samples(run: RunView, w: Wording) -> Section:
@@ -197,7 +197,7 @@ def method(advice: Advice, run: RunView | None, w: Wording) -> Section:
         (m.name_run_samples, advice.run_samples),
     ]
     columns = tuple(Column(title=title, numeric=False) for title in (m.column_item, m.column_basis, m.column_source))
-    rows = tuple(((name,), (w.basis_names[claim.basis],), (claim.source,)) for name, claim in sources)
+    rows = tuple(((name,), (w.basis_names[claim.basis],), (m.source(claim.source),)) for name, claim in sources)
     blocks: list[Block] = [Bullets(items=tuple(items)), Table(columns=columns, rows=rows)]
     blocks += _origin(advice, w)
     if run is not None and run.problems:

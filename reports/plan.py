@@ -61,6 +61,7 @@ def verdict(advice: Advice, run: RunView | None, w: Wording) -> Section:
         blocks.append(Paragraph(line=say(m.verdict_ratio, ratio=w.percent(best.time_to_same_progress))))
     if run is not None:
         blocks.append(Paragraph(line=_run_status(run, w)))
+        blocks += _run_quality(run, w)
     blocks += [Paragraph(line=(m.verdict_paste,)), Code(language="python", text=config_lines(best, present, w))]
     blocks.append(Bullets(items=tuple(Bullet(mark=reason.sign, line=w.note(reason)) for reason in best.reasons)))
     if advice.warnings:
@@ -90,7 +91,7 @@ def config_lines(option: Option, present: Option, w: Wording) -> str:
     ]
     assignments = [f"{name} = {value}" for name, value, _, _ in rows]
     width = max(map(len, assignments))
-    remarks = [f"{remark} {w.marks[claim.basis]}" for _, _, remark, claim in rows]
+    remarks = [f"{w.marks[claim.basis]} {remark}" for _, _, remark, claim in rows]
     lines = [f"{assignment:<{width}}  # {remark}" for assignment, remark in zip(assignments, remarks)]
     return "\n".join([f"# {m.config_title}", *lines])
 
@@ -128,6 +129,15 @@ def _run_status(run: RunView, w: Wording) -> Line:
     }[run.status]
     samples = Claim(value=run.samples, basis="measured", source="metrics.jsonl: samples")
     return say(template, samples=w.count(samples), elapsed=w.duration(run.actual.elapsed_s), resumes=run.num_resumes)
+
+
+def _run_quality(run: RunView, w: Wording) -> list[Block]:
+    accuracy = run.evaluation.accuracy if run.evaluation else None
+    if accuracy is None:
+        return []
+    synthetic = Claim(value=accuracy.synthetic_only, basis="measured", source="evaluation.json: synthetic_only")
+    real = Claim(value=accuracy.real_only, basis="measured", source="evaluation.json: real_only")
+    return [Paragraph(line=say(w.messages.verdict_quality, synthetic=w.percent(synthetic), real=w.percent(real)))]
 
 
 # ---- machine ------------------------------------------------------------------------------------

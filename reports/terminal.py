@@ -93,6 +93,7 @@ class TerminalReport:
 class _Painter:
     def __init__(self, document: Document, encoding: str) -> None:
         self._document, self._encoding = document, encoding
+        self._marks = {basis: encodable(mark, encoding) for basis, mark in document.marks.items()}
 
     def parts(self) -> "Iterator[Wrapped | RichTable]":
         document = self._document
@@ -147,13 +148,13 @@ class _Painter:
             justify: Literal["left", "right"] = "right" if column.numeric else "left"
             drawn.add_column(self._head(column.title, basis), justify=justify, no_wrap=not may_fold, overflow="fold")
         for index, row in enumerate(table.rows):
-            cells = [self._line(line, marked=bases[k] is None, interval=False) for k, line in enumerate(row)]
+            cells = [self._cell(line, marked=bases[k] is None) for k, line in enumerate(row)]
             drawn.add_row(*cells, style="bold" if index == table.chosen else "")
         return drawn
 
     def _head(self, title: str, basis: Basis | None) -> Text:
         """The title on as many lines as keep it narrow, with the mark of its column at the end."""
-        mark = self._document.marks[basis] if basis else ""
+        mark = self._marks[basis] if basis else ""
         lines = [""]
         for word in [*encodable(title, self._encoding).split(), *([mark] if mark else [])]:
             joined = f"{lines[-1]} {word}".strip()
@@ -166,14 +167,19 @@ class _Painter:
             head.stylize(BASIS_STYLES[basis], len(head) - len(mark))
         return head
 
+    def _cell(self, line: Line, *, marked: bool) -> Text:
+        cell = self._line(line, marked=marked, interval=False)
+        cell.plain = cell.plain.replace(UNBROKEN, " ")
+        return cell
+
     def _line(self, line: Line, *, marked: bool = True, interval: bool = True) -> Text:
         text = Text()
         for item in line:
             if isinstance(item, Figure):
-                bare = figure_text(item, self._document.marks, interval=interval, basis=False)
+                bare = figure_text(item, self._marks, interval=interval, basis=False)
                 text.append(encodable(bare, self._encoding).replace(" ", UNBROKEN))
-                if marked:
-                    mark = f"{UNBROKEN}{self._document.marks[item.claim.basis]}"
+                if marked and item.is_known:
+                    mark = f"{UNBROKEN}{self._marks[item.claim.basis]}"
                     text.append(mark, BASIS_STYLES[item.claim.basis])
             else:
                 text.append(encodable(item, self._encoding))
@@ -181,7 +187,7 @@ class _Painter:
 
     def _legend(self) -> Text:
         text = self._text("".join(item for item in self._document.legend if isinstance(item, str)), "dim")
-        for basis, mark in self._document.marks.items():
+        for basis, mark in self._marks.items():
             text.highlight_words([mark], BASIS_STYLES[basis])
         return text
 

@@ -84,6 +84,10 @@ class Wording:
         """``1.03 %`` or ``1.03%``, from a ratio of 0 to 1."""
         return self._figure(claim, self.percent_text)
 
+    def points(self, claim: Claim) -> Figure:
+        """``+0.60``: a difference of two ratios in percentage points."""
+        return self._figure(claim, lambda difference: f"{100 * difference:+.2f}")
+
     def percent_text(self, ratio: float) -> str:
         """A ratio as a percentage with three digits; Chinese puts no space before the sign."""
         percentage = 100 * ratio
@@ -97,7 +101,10 @@ class Wording:
         low, high = (spell(bound) if bound is not None else "" for bound in (claim.low, claim.high))
         if low == text == high:
             return Figure(text=text, claim=claim)
-        return Figure(text=text, interval=self._interval(low, high), claim=claim)
+        interval = self._interval(low, high)
+        if claim.value is None:
+            return Figure(text=interval, claim=claim)
+        return Figure(text=text, interval=interval, claim=claim)
 
     def _interval(self, low: str, high: str) -> str:
         if not low:

@@ -5,7 +5,7 @@ same in every language. ``reasons``, ``notes`` and ``checks`` hold the sentences
 are empty in English, because the records carry their English text themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from advisor.records import record
 from reports.blocks import Lang
@@ -102,6 +102,7 @@ class Messages:
     run_interrupted: str
     run_unfinished: str
     # ---- 2 machine
+    verdict_quality: str
     section_machine: str
     machine_device: str
     machine_total: str
@@ -232,6 +233,9 @@ class Messages:
     section_warnings: str
     warnings_none: str
     # ---- the live screen
+    probe_bench: str
+    probe_bench_unit: str
+    probe_copy: str
     live_done: str
     live_step: str
     live_samples: str
@@ -263,6 +267,7 @@ class Messages:
     probe_fix: str
     reasons: Mapping[str, str]
     notes: Mapping[str, str]
+    source: Callable[[str], str]
     checks: Mapping[str, tuple[str, str | None]]
 
 

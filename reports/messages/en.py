@@ -48,7 +48,7 @@ EN = Messages(
     column_setting="Setting",
     column_before="Before",
     column_after="Now",
-    column_times_present="x present",
+    column_times_present="× present",
     column_steps="Step",
     column_samples="Samples",
     column_time="Time",
@@ -78,11 +78,11 @@ EN = Messages(
     # ---- 1 verdict
     section_verdict="Verdict",
     verdict_keep=(
-        "Keep your setting: batch {micro_batch} x accumulation {accumulation} = effective batch {effective_batch},"
+        "Keep your setting: batch {micro_batch} × accumulation {accumulation} = effective batch {effective_batch},"
         " learning rate {lr}."
     ),
     verdict_change=(
-        "Use batch {micro_batch} x accumulation {accumulation} = effective batch {effective_batch}, learning rate {lr}."
+        "Use batch {micro_batch} × accumulation {accumulation} = effective batch {effective_batch}, learning rate {lr}."
     ),
     verdict_price=("Peak {memory} {peak}, {frac} of the budget. One step takes {step}; {steps} steps take {run}."),
     verdict_ratio="Time to the same progress, relative to your present setting: {ratio}.",
@@ -91,12 +91,16 @@ EN = Messages(
     config_title="for the configuration of your training script",
     config_was="was {before}",
     config_unchanged="unchanged",
-    run_finished="The run is finished: {samples} samples in {elapsed}; resumed {resumes} times.",
+    run_finished="The run is finished: {samples} samples in {elapsed} (restarts: {resumes}).",
     run_interrupted=(
         "The run was interrupted at {samples} samples after {elapsed}; the same command again resumes it"
-        " (resumed {resumes} times so far)."
+        " (restarts: {resumes})."
     ),
-    run_unfinished="The run has reached {samples} samples in {elapsed} and has not finished; resumed {resumes} times.",
+    run_unfinished="The run has reached {samples} samples in {elapsed} and is not finished (restarts: {resumes}).",
+    verdict_quality=(
+        "Trained on generated samples only, a classifier gets {synthetic} of held-out real samples right; trained on"
+        " real ones only, {real}."
+    ),
     # ---- 2 machine
     section_machine="Machine",
     machine_device="Device",
@@ -118,7 +122,7 @@ EN = Messages(
     measured_spent="Spent on it: {steps} optimizer steps, {elapsed}, {ooms} out-of-memory errors.",
     outcomes={
         "ok": "ok",
-        "oom": "out of memory",
+        "oom": "OOM",
         "error": "error",
         "timeout": "timed out",
         "non_finite": "NaN or infinite",
@@ -162,6 +166,7 @@ EN = Messages(
         "higher_lr": "a higher learning rate",
         "lower_lr": "a lower learning rate",
         "less_memory": "less memory",
+        "smaller_batch": "a smaller batch",
     },
     option_ratio="Time to the same progress, relative to the present setting: {ratio}.",
     verdicts={
@@ -243,10 +248,10 @@ EN = Messages(
     section_actual="Predicted and actual",
     actual_note=(
         "Actual step time is the median of the log's lines. Total time is compared for the samples that the run has"
-        " seen; it includes validation, samples and checkpoints as far as the log counts them."
+        " seen; both count training steps only, without validation, sampling and checkpoints."
     ),
     actual_other_setting=(
-        "The run was trained with batch {micro_batch} x {accumulation}, for which nothing was predicted."
+        "The run was trained with batch {micro_batch} × {accumulation}, for which nothing was predicted."
     ),
     run_best_validation="Lowest validation loss: {loss}, at {samples} samples.",
     run_last_loss="Last training loss: {loss}, at {samples} samples.",
@@ -259,20 +264,29 @@ EN = Messages(
         " checkpoint at {checkpoint} samples, guidance {guidance}, {steps} sampling steps."
     ),
     quality_unknown="Not evaluated: no accuracy is recorded for this run.",
-    quality_helps="Adding generated samples to the real ones changes accuracy by {gain}: more than chance ({error}).",
-    quality_hurts="Adding generated samples to the real ones costs accuracy: {gain}, more than chance ({error}).",
-    quality_same="Adding generated samples to the real ones changes accuracy by {gain}: within chance ({error}).",
+    quality_helps=(
+        "Adding generated samples to the real ones "
+        "changes accuracy by {gain} percentage points: more than chance ({error})."
+    ),
+    quality_hurts=(
+        "Adding generated samples to the real ones "
+        "costs accuracy: {gain} percentage points, more than chance ({error})."
+    ),
+    quality_same=(
+        "Adding generated samples to the real ones "
+        "changes accuracy by {gain} percentage points: within chance ({error})."
+    ),
     real_only="real samples only",
     synthetic_only="generated samples only",
     real_and_synthetic="both",
     section_samples="Generated samples",
-    samples_note="One row of each grid is one class. Files are relative to the run folder.",
+    samples_note="Each column is one class, drawn from the same noise. Files are relative to the run folder.",
     samples_none="No sample grid was written.",
     grid_at="after {samples} samples",
     # ---- 14 method
     section_method="Method and bases",
     method_measured="Measured: this very point was run on this device.",
-    method_predicted="Predicted: from a model fitted to measured points, with an interval.",
+    method_predicted="Predicted: calculated from measured points, with an interval.",
     method_rule="Rule: a named law or plain arithmetic; its source is in the table.",
     method_user="Given: what you said about your run; it was not checked.",
     method_noise_scale="Gradient noise scale: {value} samples.",
@@ -281,6 +295,9 @@ EN = Messages(
     section_warnings="Warnings",
     warnings_none="None.",
     # ---- the live screen
+    probe_bench="Measured just now",
+    probe_bench_unit="TFLOP/s",
+    probe_copy="Copy GB/s",
     live_done="done",
     live_step="step",
     live_samples="samples",
@@ -310,6 +327,7 @@ EN = Messages(
     probe_checks="Checks",
     probe_no_checks="Nothing to mend.",
     probe_fix="Fix: ",
+    source=lambda text: text,
     reasons={},
     notes={},
     checks={},

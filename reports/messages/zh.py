@@ -2,6 +2,7 @@
 
 from reports.messages.catalogue import Messages
 from reports.messages.zh_records import CHECKS, NOTES, REASONS
+from reports.messages.zh_sources import source_in_chinese
 
 ZH = Messages(
     # ---- 词
@@ -94,6 +95,7 @@ ZH = Messages(
     run_finished="训练已完成：{samples} 个样本，用时 {elapsed}，中途恢复 {resumes} 次。",
     run_interrupted="训练中断于 {samples} 个样本，用时 {elapsed}，恢复过 {resumes} 次；重新运行同一条命令即可继续。",
     run_unfinished="训练尚未完成：已到 {samples} 个样本，用时 {elapsed}，恢复过 {resumes} 次。",
+    verdict_quality=("只用生成样本训练的分类器，在留出的真实样本上准确率为 {synthetic}；只用真实样本训练为 {real}。"),
     # ---- 2 机器
     section_machine="机器",
     machine_device="设备",
@@ -150,6 +152,7 @@ ZH = Messages(
         "higher_lr": "提高学习率",
         "lower_lr": "降低学习率",
         "less_memory": "减少占用",
+        "smaller_batch": "减小批量",
     },
     option_ratio="达到同等进度的用时是现有配置的 {ratio}。",
     verdicts={
@@ -221,8 +224,8 @@ ZH = Messages(
     # ---- 13 训练之后
     section_actual="预估与实际对照",
     actual_note=(
-        "实际单步时间取日志各行的中位数。总时间按本次训练实际看过的样本数比较；"
-        "验证、采样、保存检查点的时间以日志记录的为准。"
+        "实际单步时间取日志各行的中位数。总时间按本次训练实际看过的样本数比较，"
+        "两边都只算训练步，不含验证、采样和保存检查点。"
     ),
     actual_other_setting="本次训练的批量是 {micro_batch} × {accumulation}，没有对应的预估。",
     run_best_validation="最低验证 loss：{loss}，在 {samples} 个样本处。",
@@ -232,24 +235,24 @@ ZH = Messages(
     run_problems="以下文件没有完整读出：",
     section_quality="质量：生成样本有没有用",
     quality_how=(
-        "分类器 {classifier}，在 {test} 个留出的真实样本上测试；{generated} 个生成样本来自 {checkpoint} 样本处的检查点，"
+        "分类器 {classifier}，用 {test} 个留出的真实样本测试；{generated} 个生成样本来自 {checkpoint} 样本处的检查点，"
         "引导强度 {guidance}，采样 {steps} 步。"
     ),
     quality_unknown="尚未评估：没有准确率记录。",
-    quality_helps="在真实样本之外加入生成样本，准确率变化 {gain}，超出随机波动（{error}）。",
-    quality_hurts="在真实样本之外加入生成样本，准确率反而下降：{gain}，超出随机波动（{error}）。",
-    quality_same="在真实样本之外加入生成样本，准确率变化 {gain}，在随机波动之内（{error}）。",
+    quality_helps="在真实样本之外加入生成样本，准确率变化 {gain} 个百分点，超出随机波动（{error}）。",
+    quality_hurts="在真实样本之外加入生成样本，准确率反而下降：{gain} 个百分点，超出随机波动（{error}）。",
+    quality_same="在真实样本之外加入生成样本，准确率变化 {gain} 个百分点，在随机波动之内（{error}）。",
     real_only="只用真实样本",
     synthetic_only="只用生成样本",
     real_and_synthetic="两者都用",
     section_samples="生成样本",
-    samples_note="每张图中一行是一个类别；路径相对于训练目录。",
+    samples_note="每一列是一个类别，每次都用同样的噪声，便于前后对比；路径相对于训练目录。",
     samples_none="没有保存生成样本。",
     grid_at="训练 {samples} 个样本之后",
     # ---- 14 方法
     section_method="方法与依据",
     method_measured="实测：就在这台设备上，跑过这一个点。",
-    method_predicted="预估：由实测点拟合的模型得出，并给出区间。",
+    method_predicted="预估：由实测点推算得出，并给出区间。",
     method_rule="规则或算式：有名称的经验法则，或者直接的算术；来源见下表。",
     method_user="用户设定：您给出的数值，没有另行核实。",
     method_noise_scale="梯度噪声尺度：{value} 个样本。",
@@ -258,6 +261,9 @@ ZH = Messages(
     section_warnings="提醒",
     warnings_none="无。",
     # ---- 实时界面
+    probe_bench="刚才实测",
+    probe_bench_unit="TFLOP/s",
+    probe_copy="拷贝 GB/s",
     live_done="完成",
     live_step="步数",
     live_samples="样本",
@@ -287,6 +293,7 @@ ZH = Messages(
     probe_checks="检查",
     probe_no_checks="没有需要处理的问题。",
     probe_fix="解决：",
+    source=source_in_chinese,
     reasons=REASONS,
     notes=NOTES,
     checks=CHECKS,

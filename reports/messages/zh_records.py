@@ -6,8 +6,14 @@
 REASONS: dict[str, str] = {
     "present_setting": "这就是现有配置：什么都不用改，也不用重新调参。",
     "same_effective_batch": "有效批量仍为 {effective_batch}：学习率、betas、EMA 和预热都保持不变。",
-    "faster": "单步 {step_s:duration}，原来 {present_step_s:duration}：用时为 {ratio:ratio} 倍（{low:ratio} ~ {high:ratio}）。",
-    "slower": "单步 {step_s:duration}，原来 {present_step_s:duration}：变慢，为 {ratio:ratio} 倍（{low:ratio} ~ {high:ratio}）。",
+    "faster": (
+        "单步 {step_s:duration}，原来 {present_step_s:duration}："
+        "用时是原来的 {ratio:ratio} 倍（区间 {low:ratio} ~ {high:ratio}）。"
+    ),
+    "slower": (
+        "单步 {step_s:duration}，原来 {present_step_s:duration}："
+        "变慢，用时是原来的 {ratio:ratio} 倍（区间 {low:ratio} ~ {high:ratio}）。"
+    ),
     "within_noise": (
         "单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
         "没有超出测量误差、且大于 {min_gain:percent} 的提升。"
@@ -31,7 +37,7 @@ REASONS: dict[str, str] = {
     "does_not_fit": "需要 {peak_bytes:bytes}，只能用 {budget_bytes:bytes}。",
     "out_of_memory": "在 {budget_bytes:bytes} 之内发生{memory}溢出 (OOM)。",
     "out_of_memory_unknown": "{memory}溢出 (OOM)。",
-    "too_large_to_try": "没有实跑：按比例推算最多需要 {bound_bytes:bytes}，超过当前空闲的 {limit_bytes:bytes}。",
+    "smaller_did_not_fit": "没有实跑：更小的单次批量 {micro_batch} 已经放不下。",
     "timed_out": "一步没有在限定时间内完成：{message}",
     "failed": "无法运行：{message}",
     "non_finite": "loss 为 NaN 或无穷大。",
@@ -49,8 +55,8 @@ NOTES: dict[str, str] = {
     "present_does_not_fit": "现有配置在这台设备上跑不起来：{message}",
     "not_interleaved": "各配置是逐个计时的（同时放不进一半的{memory}），时钟频率漂移的影响没有抵消。",
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
-    "no_budget": "不知道可以用多少{memory}；请用 --memory-budget 指定，超出的配置才会被排除。",
-    "no_noise_scale": "没有测量梯度噪声尺度，因此不建议改变有效批量。",
+    "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
+    "noise_scale_unmeasured": "没有测量梯度噪声尺度，因此不改变有效批量。",
     "loss_baseline": (
         "在第 {step} 步（{samples:count} 个样本）记下训练 loss 和验证 loss："
         "以后都与它们比较，而不是与某个固定的数比较。"
@@ -59,13 +65,13 @@ NOTES: dict[str, str] = {
         "每 {every_steps:count} 步（全程的 {share:percent}）用相同的样本和噪声比较验证 loss："
         "连续两次变化小于 {tolerance:percent} 就是进入平台期，可以降低学习率或者停止。"
     ),
-    "overfitting": "若训练 loss 下降，验证 loss 却连续两个检查点（相隔 {every_steps:count} 步）上升，改用上升前的检查点。",
+    "overfitting": "若训练 loss 下降而验证 loss 连续两个检查点（每 {every_steps:count} 步）上升，改用上升前的检查点。",
     "oscillation": (
         "判断震荡要看每 {block_steps} 步的平均值：其方差大于“单步方差 / {block_steps}”的 {factor} 倍才算震荡。"
     ),
     "step_time": (
-        "单步时间 {median_s:duration}，测量时最长 {high_s:duration}："
-        "若 {block_steps} 步的平均值超过它，说明有其他负载、降频，或者磁盘太慢。"
+        "单步时间 {median_s:duration}（上界 {high_s:duration}）："
+        "若 {block_steps} 步的平均值超过上界，说明有其他负载、降频，或者磁盘太慢。"
     ),
     "memory": "{memory}峰值为 {peak_bytes:bytes}，上限是 {budget_bytes:bytes}。",
     "clipping": (
@@ -130,14 +136,27 @@ CHECKS: dict[str, tuple[str, str | None]] = {
         "这块 GPU 同时在显示桌面：桌面占用显存，使用时还会更多。",
         "sudo systemctl isolate multi-user.target    # 关闭桌面；`graphical.target` 可恢复",
     ),
+    "DISPLAY-WINDOWS": (
+        "Windows 用这块 GPU 显示桌面：桌面占用显存，使用时还会更多。",
+        "把显示器接到处理器的核显上，或者训练时关闭浏览器和游戏",
+    ),
     "OTHERS": (
+        "其他进程占用了这块 GPU 的 {used} 显存（{percent}%）：{processes}。",
+        "ps -fp {pids}    # 查看是谁的进程；结束它们，或者用 --device 换一块 GPU",
+    ),
+    "OTHERS-UNNAMED": (
         "其他进程占用了这块 GPU 的 {used} 显存（{percent}%）。",
-        "nvidia-smi    # 查看是哪些进程；也可以用 --device 换一块 GPU",
+        "nvidia-smi    # 查看是哪些进程；结束它们，或者用 --device 换一块 GPU",
+    ),
+    "OTHERS-OUTSIDE": (
+        "容器之外的进程占用了这块 GPU 的 {used} 显存（{percent}%），在容器里看不到是谁。",
+        "nvidia-smi    # 在宿主机上查看；也可以用 --device 换一块 GPU",
     ),
     "THROTTLE-POWER": (
-        "GPU 达到功耗上限（{limit_w} W），正在降频。",
-        "sudo nvidia-smi -i {nvml_index} -pl {default_w}    # 默认上限；可能需要加强散热",
+        "GPU 因功耗上限而降频：{limit_w} W，默认 {default_w} W（{percent}%）。",
+        "sudo nvidia-smi -i {nvml_index} -pl {default_w}",
     ),
+    "POWER-FULL": ("GPU 正工作在默认功耗上限 {limit_w} W：满负荷时这很正常。", None),
     "THROTTLE-HEAT": (
         "GPU 过热（{temperature_c} °C），正在降频：每一步都会变慢。",
         "清理风扇、保持风道畅通；或者降低发热：sudo nvidia-smi -i {nvml_index} -pl {lower_w}",
@@ -147,7 +166,7 @@ CHECKS: dict[str, tuple[str, str | None]] = {
         "检查 GPU 供电线和电源；nvidia-smi -i {nvml_index} -q -d PERFORMANCE",
     ),
     "POWERCAP": (
-        "功耗上限为 {limit_w} W，默认 {default_w} W（{percent}%）：每一步都会变慢。",
+        "功耗上限为 {limit_w} W，默认 {default_w} W（{percent}%）：满负荷时会变慢。",
         "sudo nvidia-smi -i {nvml_index} -pl {default_w}",
     ),
     "CLOCK": (
@@ -186,8 +205,12 @@ CHECKS: dict[str, tuple[str, str | None]] = {
         "没有 Tensor Core（计算能力 {cc}）：bfloat16 和 float16 都不会明显加快训练。",
         "cfgadvise recommend --precision fp32",
     ),
-    "COMPUTE-MODE": (
-        "GPU 的计算模式为 {mode}，不能正常使用。",
+    "COMPUTE-PROHIBITED": (
+        "GPU 的计算模式为 prohibited：任何程序都不能在它上面计算。",
+        "sudo nvidia-smi -i {nvml_index} -c DEFAULT",
+    ),
+    "COMPUTE-EXCLUSIVE": (
+        "GPU 的计算模式为 exclusive_process：正在运行的进程独占它，其他进程无法使用。",
         "sudo nvidia-smi -i {nvml_index} -c DEFAULT",
     ),
     "HIDDEN": (

@@ -152,3 +152,14 @@ def test_format_lr(lr, text):
 @given(st.floats(min_value=1e-30, max_value=1e30))
 def test_a_printed_learning_rate_is_within_half_a_percent_of_the_true_one(lr):
     assert float(format_lr(lr)) == pytest.approx(lr, rel=0.0051)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"),
+    [
+        (0, "0 秒"), (0.046, "46.0 ms"), (4.21, "4.21 秒"), (192, "3 分 12 秒"), (7500, "2 小时 05 分"),
+        (270_000, "3 天 03 小时"),
+    ],
+)  # fmt: skip
+def test_durations_in_chinese(duration_s: float, text: str) -> None:
+    assert format_duration(duration_s, "zh") == text

@@ -1,0 +1,115 @@
+"""Both languages say everything, with the same figures, and nothing in the other language."""
+
+import dataclasses
+import re
+import string
+
+import pytest
+
+from advisor.hardware.checks import CATALOGUE
+from advisor.recommend import options, scaling
+from advisor.recommend.reasons import NOTES, REASONS
+from advisor.records import Claim, Measurement, StepTime
+from reports.messages.catalogue import Messages, messages_in
+
+EN, ZH = messages_in("en"), messages_in("zh")
+CJK = re.compile("[\u3000-\u9fff\uff00-\uffef]")
+HALF_WIDTH_AFTER_CJK = re.compile("[\u4e00-\u9fff][,;:!?]")
+# English words that a Chinese engineer writes in English too.
+KEPT_WORDS = {
+    *("batch", "epoch", "Epoch", "loss", "lr", "betas", "EMA", "Config", "NaN", "OOM", "fp16", "Adam", "drop_last"),
+    *("alpha", "beta", "gamma", "a", "b", "B", "cfgadvise", "ctrl", "c", "TFLOP", "s", "GB"),
+}
+RECORDS = ("reasons", "notes", "checks", "source")
+
+
+def placeholders(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+def flat(messages: Messages) -> dict[str, str]:
+    """Every sentence of a catalogue, except those of records."""
+    found = {}
+    for field in dataclasses.fields(Messages):
+        value = getattr(messages, field.name)
+        if field.name in RECORDS:
+            continue
+        found.update(
+            {field.name: value} if isinstance(value, str) else {f"{field.name}.{k}": v for k, v in value.items()}
+        )
+    return found
+
+
+def test_both_languages_have_the_same_sentences_with_the_same_placeholders() -> None:
+    english, chinese = flat(EN), flat(ZH)
+    assert english.keys() == chinese.keys()
+    assert {key: placeholders(text) for key, text in english.items()} == {
+        key: placeholders(text) for key, text in chinese.items()
+    }
+
+
+def test_english_has_no_chinese() -> None:
+    assert {key: text for key, text in flat(EN).items() if CJK.search(text)} == {}
+
+
+def test_chinese_has_no_leftover_english() -> None:
+    left_over = {}
+    for key, text in flat(ZH).items():
+        without_places = re.sub(r"\{[^}]*\}", " ", text)
+        words = set(re.findall(r"[A-Za-z][A-Za-z0-9_]*", without_places)) - KEPT_WORDS
+        if words:
+            left_over[key] = words
+    assert left_over == {}
+
+
+def test_chinese_prose_has_full_width_punctuation() -> None:
+    sentences = {**flat(ZH), **ZH.reasons, **ZH.notes, **{key: said for key, (said, _) in ZH.checks.items()}}
+    assert {key: text for key, text in sentences.items() if HALF_WIDTH_AFTER_CJK.search(text)} == {}
+
+
+@pytest.mark.parametrize(("english", "chinese"), [(REASONS, ZH.reasons), (NOTES, ZH.notes)])
+def test_every_sentence_of_an_advice_has_its_chinese(english: dict[str, str], chinese: dict[str, str]) -> None:
+    assert english.keys() == chinese.keys()
+    for key, template in chinese.items():
+        assert CJK.search(template), key
+        assert placeholders(template) - {"memory"} == placeholders(english[key]), key
+
+
+def test_every_check_of_the_machine_has_its_chinese() -> None:
+    assert CATALOGUE.keys() == ZH.checks.keys()
+    for key, (message, fix) in ZH.checks.items():
+        assert CJK.search(message), key
+        assert (fix is None) == (CATALOGUE[key].fix is None), key
+        assert placeholders(message) <= placeholders(CATALOGUE[key].message), key
+        assert placeholders(fix or "") <= placeholders(CATALOGUE[key].fix or ""), key
+
+
+def test_sources_of_the_advisor_are_said_in_chinese() -> None:
+    step_s = StepTime(median=1.0, low=0.9, high=1.1, n=12)
+    samples = Claim(value=1000, basis="user", source="given")
+    measurement = Measurement(micro_batch=4, accumulation=1, outcome="ok", peak_reserved_bytes=10, steps_run=3)
+    sources = [
+        options.run_time(samples, 10, step_s).source,
+        options.run_time(samples, 10, None).source,
+        options.throughput(10, step_s).source,
+        options.step_time(step_s).source,
+        options.peak_memory(measurement).source,
+        options.peak_memory(None).source,
+        options.memory_share(measurement, 100).source,
+        options.UNKNOWN_PROGRESS.source,
+    ]
+    assert [source for source in sources if not CJK.search(ZH.source(source))] == []
+    assert ZH.source("something new") == "something new"
+    assert EN.source(sources[0]) == sources[0]
+
+
+def test_scaling_rules_keep_their_paper_in_chinese() -> None:
+    given = Claim(value=0.99, basis="user", source="given")
+    for scaled in (
+        scaling.scale_lr(given, 16, 32),
+        scaling.scale_beta2(given, 16, 32),
+        scaling.scale_ema(given, 16, 32),
+    ):
+        chinese = ZH.source(scaled.source)
+        assert CJK.search(chinese), scaled.source
+        assert "arXiv" in chinese
