@@ -1,0 +1,53 @@
+"""数据来源的中文说法：记录里的来源是英文，按样式逐条改写；没有列出的来源原样显示。"""
+
+import re
+
+SOURCES: dict[str, str] = {
+    r"given": "用户给出",
+    r"preset (\S+)": r"预设 \1",
+    r"assumed: (\d+) epochs": r"假定 \1 个 epoch",
+    r"(?:about )?(\d+) epochs.*": r"默认约 \1 个 epoch",
+    r"given by the user": "用户给出",
+    r"given / batch": "用户给出的样本数 / 批量",
+    r"the workload's optimizer and EMA": "读自训练步骤的优化器和 EMA",
+    r"not given, and not readable from the workload": "没有给出，也无法从训练步骤读出",
+    r"no step was timed": "没有计时",
+    r"not measured": "没有测量",
+    r"not predictable from the time of a step": "无法由单步时间推算",
+    r"steps x measured time of a step": "步数 × 实测单步时间",
+    r"(\d+) steps x measured time of a step, without evaluation and checkpoints": (
+        r"\1 步 × 实测单步时间，不含评估和检查点"
+    ),
+    r"effective batch / measured time of (\d+) steps": r"有效批量 / \1 步的实测时间",
+    r"median of (\d+) steps with its interval": r"\1 步的中位数及其区间",
+    r"peak of (\d+) steps": r"\1 步中的峰值",
+    r"peak memory / memory that may be used": "峰值 / 可用上限",
+    r"median of (\d+) paired step times; the same effective batch makes the same progress": (
+        r"\1 对单步时间之比的中位数；有效批量相同，进度也相同"
+    ),
+    r"step-time ratio x bounds over every gradient noise scale \((.+)\)": (
+        r"单步时间之比 × 任意梯度噪声尺度下的界 (\1)"
+    ),
+    r"step-time ratio x measured gradient noise scale \((.+)\)": r"单步时间之比 × 实测梯度噪声尺度 (\1)",
+    r"square-root rule, interval kappa\^0\.25 to kappa\^0\.75 \((.+)\)": (
+        r"平方根规则，区间 kappa^0.25 ~ kappa^0.75 (\1)"
+    ),
+    r"square-root rule damped by the noise scale, interval kappa\^0\.25 to kappa\^0\.75 \((.+)\)": (
+        r"按噪声尺度减弱的平方根规则，区间 kappa^0.25 ~ kappa^0.75 (\1)"
+    ),
+    r"half-life in samples kept: beta2\^kappa \((.+)\)": r"以样本计的半衰期不变：beta2^kappa (\1)",
+    r"half-life in samples kept: decay\^kappa \((.+)\)": r"以样本计的半衰期不变：decay^kappa (\1)",
+    r"half-life of 5 % of the run \((.+)\)": r"半衰期为全程的 5% (\1)",
+    r"2 / \(1 - beta2\) steps, at most 5 % of the run \((.+)\)": r"2 / (1 - beta2) 步，最多为全程的 5% (\1)",
+    r"1e-4 at batch 16, square root": "批量 16 时为 1e-4，按平方根换算",
+    r"grid with factor (\S+)": r"按 \1 倍一档",
+}
+
+
+def source_in_chinese(source: str) -> str:
+    """来源的中文说法；没有列出的原样返回。"""
+    for pattern, template in SOURCES.items():
+        match = re.fullmatch(pattern, source)
+        if match:
+            return match.expand(template)
+    return source
