@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
-from advisor.errors import UsageError
+from advisor.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,16 +64,31 @@ def choose_lang(option: str | None, environment: Mapping[str, str] = os.environ)
 
 
 def print_answer(answer: "str | RenderableType") -> None:
-    """Write the answer to stdout: a text exactly as it is, anything else as rich draws it."""
-    if isinstance(answer, str):
-        print(answer)
-        return
+    """Write the answer to stdout: a text exactly as it is, anything else as rich draws it.
+
+    Raises:
+        StorageError: if stdout is a file on a full disk; an answer must not be lost unnoticed.
+        BrokenPipeError: if the reader went away, as ``head`` does; typer then leaves quietly.
+    """
+    try:
+        if isinstance(answer, str):
+            print(answer, flush=True)
+        else:
+            _draw(answer)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write the answer to stdout: {error.strerror}; nothing else is wrong") from error
+
+
+def _draw(answer: "RenderableType") -> None:
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDTH_WITHOUT_TERMINAL  # a file or a pipe has no width that could cut a table
     console.print(answer)
+    sys.stdout.flush()
 
 
 def print_progress(text: str) -> None:

@@ -14,7 +14,7 @@ from advisor.errors import UsageError
 OUR_NAMES = ("advisor", "trainer", "reports")
 OUR_DISTRIBUTION = "cfgadvise"
 
-_OWNS = re.compile(rf"^({'|'.join(OUR_NAMES)})(/__init__\.py,|\.py,)", re.MULTILINE)
+_OWNS = re.compile(rf"^({'|'.join(OUR_NAMES)})(/|\.py,)", re.MULTILINE)
 
 
 def require_own_packages() -> None:

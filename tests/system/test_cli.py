@@ -117,6 +117,31 @@ def test_a_text_answer_is_printed_as_it_is(capsys):
     assert capsys.readouterr().out == '{"path": "[bold]a:smile:"}\n'
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["probe"]])
+def test_an_answer_that_cannot_be_written_is_noticed(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "advisor", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 6
+    assert done.stderr.endswith(
+        "error: cannot write the answer to stdout: No space left on device; nothing else is wrong\n"
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["probe"], ["probe", "--json"]])
+def test_a_reader_that_went_away_is_no_error(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "advisor", *arguments], stdout=gone, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.stderr == ""
+
+
 def test_progress_goes_to_stderr_and_is_silent_with_quiet(capsys, monkeypatch):
     monkeypatch.setattr(context, "_current", Settings(quiet=False))
     print_progress("step 1")
