@@ -69,13 +69,19 @@ def measure_settings(
 
     A larger micro-batch is not run once a smaller one did not fit: it has no point.
     """
+    trials = [Trial(setting, place.environment) for setting in settings]
+    present, *others = trials
     with contextlib.ExitStack() as stack:
-        trials = [Trial(setting, stack.enter_context(Sandbox(place.environment))) for setting in settings]
-        present, *others = trials
+        for trial in trials:
+            stack.callback(trial.close)
         groups: list[list[Trial]] = [[]]
-        for trial in (present, *sorted(others, key=lambda trial: trial.setting)):
+        in_order = [present, *sorted(others, key=lambda trial: trial.setting)]
+        for trial, following in zip(in_order, [*in_order[1:], None], strict=True):
             if not _may_fit(trial, trials):
                 continue
+            trial.start()
+            if following is not None:
+                following.start()  # imports torch while this one is measured
             if not _fit_together([*groups[-1], trial], trials, place):
                 _time_group(groups[-1], timeout_s)
                 groups.append([])
@@ -97,14 +103,15 @@ def measure_settings(
 class Trial:
     """One setting while it is measured."""
 
-    def __init__(self, setting: tuple[int, int], sandbox: Sandbox) -> None:
+    def __init__(self, setting: tuple[int, int], environment: Mapping[str, str]) -> None:
         self.setting = setting
         self.micro_batch, self.accumulation = setting
         self.built: Built | None = None
         self.failure: Failure | None = None
         self.report: StepReport | None = None
         self.was_run = False
-        self._sandbox = sandbox
+        self._environment = environment
+        self._sandbox: Sandbox | None = None
         self._first_step_s: float | None = None
         self._reserved_bytes: int | None = None
         self._num_steps = 0
@@ -120,6 +127,12 @@ class Trial:
         """Whether there was not enough memory."""
         return self.failure is not None and self.failure.outcome == "oom"
 
+    def start(self) -> Sandbox:
+        """The child process, which is started the first time."""
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self._environment)
+        return self._sandbox
+
     def warm_up(self, subject: Subject, place: Place, timeout_s: float) -> None:
         """Build the workload, run the first step, and one with memory tracked."""
         self.was_run = True
@@ -131,7 +144,7 @@ class Trial:
             accumulation=self.accumulation,
             cap_bytes=place.budget_bytes,
         )
-        built = self._sandbox.build(order, timeout_s=timeout_s)
+        built = self.start().build(order, timeout_s=timeout_s)
         if isinstance(built, Failure):
             self.failure = built
             return
@@ -149,7 +162,8 @@ class Trial:
 
     def close(self) -> None:
         """End the child, so that its memory is free for others."""
-        self._sandbox.close()
+        if self._sandbox is not None:
+            self._sandbox.close()
 
     def summary(self) -> str:
         """One line for the progress."""
@@ -180,7 +194,7 @@ class Trial:
         )
 
     def _step(self, *, tracks_memory: bool, timeout_s: float) -> float | None:
-        report = self._sandbox.step(tracks_memory=tracks_memory, timeout_s=timeout_s)
+        report = self.start().step(tracks_memory=tracks_memory, timeout_s=timeout_s)
         if isinstance(report, Failure):
             self.failure = report
             return None

@@ -141,11 +141,11 @@ class TensorMeter:
         return is_nearly_full(memory.available, memory.total)
 
 
-class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveTensors(TorchDispatchMode):
     """Counts the bytes of all storages of one device type that are alive, and their peak."""
 
     def __init__(self, device_type: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._device_type = device_type
         self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self.live_bytes = 0
@@ -240,11 +240,8 @@ def _peak_resident_bytes() -> int:
         line = next((x for x in status.read_text().splitlines() if x.startswith("VmHWM:")), None)
         if line:
             return int(line.split()[1]) * 1024
-    memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return int(memory.peak_wset)
     if sys.platform == "win32":
-        return int(memory.rss)
+        return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

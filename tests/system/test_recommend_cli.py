@@ -1,0 +1,152 @@
+"""``cfgadvise recommend`` as a user calls it: stdout, stderr, exit codes, files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor import schema
+from advisor.records import Advice
+
+STEP = """
+from advisor.workload import synthetic
+
+def make(device):
+    return synthetic.make(device, num_features=200_000, alpha_s=0.04)
+
+def broken(device):
+    workload = make(device)
+    workload.loss = lambda model, batch: model.no_such_layer(batch)
+    return workload
+"""
+SETTING = ("--batch-size", "8", "--accumulation", "2", "--lr", "1e-4")
+
+
+@pytest.fixture(scope="module")
+def step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "my_step.py"
+    path.write_text(STEP, encoding="utf-8")
+    return path
+
+
+def recommend(*options: str, before: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "advisor", "--lang", "en", *before, "recommend", "--device", "cpu", *options]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+
+
+def option(advice: Advice, name: str) -> tuple[int, int, int, int]:
+    found = next(one for one in advice.options if one.id == name)
+    return found.micro_batch, found.accumulation, found.effective_batch, found.steps_per_epoch
+
+
+@pytest.mark.slow
+def test_the_reference_case_with_a_preset(tmp_path: Path) -> None:
+    run = recommend("--dataset-size", "1550", *SETTING, "--preset", "tiny", "--out", str(tmp_path), "--json")
+    assert run.returncode == 0, run.stderr
+    advice = schema.from_json(Advice, run.stdout, where="stdout")
+    assert [option(advice, name) for name in ("keep", "no_accumulation", "larger_batch")] == [
+        (8, 2, 16, 97),
+        (16, 1, 16, 97),
+        (32, 1, 32, 49),
+    ]
+    keep, same, larger = advice.options[:3]
+    assert same.lr.value == keep.lr.value == 1e-4
+    assert (same.ema_decay, same.warmup_samples, same.betas) == (keep.ema_decay, keep.warmup_samples, keep.betas)
+    assert (larger.lr.value, larger.lr.low, larger.lr.high) == pytest.approx((1.41e-4, 1.19e-4, 1.68e-4), rel=3e-3)
+    assert all(one.outcome == "ok" for one in advice.measurements)
+    assert advice.workload.name == "tiny"
+    assert (tmp_path / "advice.json").read_text(encoding="utf-8") == run.stdout
+    assert "16" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "measuring 8 x 2" in run.stderr
+
+
+def test_a_step_of_ones_own_is_emitted_as_lines_to_paste(step: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    options = ("--workload", f"{step}:make", "--dataset-size", "1550", "--batch-size", "4", "--accumulation", "2")
+    run = recommend(
+        *options,
+        "--max-batch",
+        "8",
+        "--steps",
+        "1000",
+        "--emit",
+        "python",
+        "--report",
+        str(report),
+        before=("--quiet",),
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    names: dict[str, object] = {}
+    exec(run.stdout, names)
+    advice = schema.from_json(Advice, report.read_text(encoding="utf-8"), where="report")
+    assert names["train_batch_size"] == advice.recommended.micro_batch == 8, "one pause of 40 ms instead of two"
+    assert names["gradient_accumulate_every"] == 1
+    assert names["train_lr"] == 1e-4, "read from the optimizer"
+    assert names["adam_betas"] == (0.9, 0.99)
+    assert advice.run_samples.value == 8000
+    assert advice.recommended.ema_decay.value == 0.999
+
+
+def test_the_users_own_error_shows_its_own_traceback(step: Path) -> None:
+    run = recommend("--workload", f"{step}:broken", "--dataset-size", "1550")
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert "AttributeError" in run.stderr
+    assert f'File "{step}", line 9' in run.stderr
+    assert "advisor/measure" not in run.stderr
+    assert "memory" not in run.stderr.splitlines()[-1]
+
+
+def test_nothing_fits(step: Path) -> None:
+    run = recommend("--workload", f"{step}:make", "--dataset-size", "9", "--batch-size", "1", "--memory-budget", "1MiB")
+    assert run.returncode == 3
+    assert run.stdout == ""
+    assert "error: no setting with the effective batch 1 can be run" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--dataset-size", "1550", "--batch-size", "0"], 2, "--batch-size must be at least 1, found 0"),
+        (["--dataset-size", "1550", "--lr", "nan"], 2, "--lr must be a positive number such as 1e-4, found nan"),
+        (["--dataset-size", "1550", "--lr", "-1"], 2, "--lr must be a positive number"),
+        (["--dataset-size", "1550", "--preset", "gait49"], 2, "did you mean 'gait48'?"),
+        (["--dataset-size", "0"], 2, "--dataset-size must be at least 1"),
+        (["--data", "/no/such/folder"], 4, "/no/such/folder"),
+        ([], 2, "give either --dataset-size N or --data DIR"),
+        (["--dataset-size", "9", "--goal", "tiem"], 2, "did you mean 'time'?"),
+        (["--dataset-size", "9", "--samples", "9", "--epochs", "2"], 2, "--samples and --epochs exclude each other"),
+        (["--dataset-size", "9", "--epochs", "nan"], 2, "--epochs must be a positive number"),
+        (["--dataset-size", "9", "--emit", "python", "--json"], 2, "exclude each other"),
+        (["--dataset-size", "9", "--report", "a.pdf"], 2, "must end in .md or .json"),
+        (["--dataset-size", "9", "--memory-budget", "much"], 2, "write it like 14GiB"),
+        (["--dataset-size", "9", "--batch-size", "8", "--max-batch", "4"], 2, "above the largest allowed"),
+        (["--dataset-size", "9", "--workload", "step.py"], 2, "my_step.py:make"),
+        (["--dataset-size", "9", "--workload", "a.py:make", "--preset", "tiny"], 2, "exclude each other"),
+        (["--dataset-size", "9", "--out", "/dev/null/below"], 6, "/dev/null"),
+    ],
+)
+def test_bad_input_is_one_message(options: list[str], code: int, message: str) -> None:
+    run = recommend(*options)
+    assert run.returncode == code
+    assert run.stdout == ""
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_json_is_one_object_and_nothing_else(step: Path) -> None:
+    run = recommend(
+        "--workload", f"{step}:make", "--dataset-size", "40", "--batch-size", "2", "--max-batch", "2", "--json"
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    plain = json.loads(run.stdout)
+    assert next(iter(plain)) == "schema"
+    assert plain["schema"] == "cfgadvise.advice/1"
+    infeasible = [one["id"] for one in plain["options"] if one["verdict"] == "infeasible"]
+    assert infeasible == ["larger_batch"]
