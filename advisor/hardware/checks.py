@@ -18,6 +18,8 @@ _SLOW_CLOCK_FRAC = 0.85
 _BUSY_FRAC = 0.5
 _NARROW_LANES = 8
 _NUM_SHOWN = 3
+_OLDEST_CUDA = 12  # of any current torch
+_OLDEST_LASTING = 7.5  # older cards are in the CUDA 12.6 build only, which ends with torch 2.14
 _LOW_SHARED_MEMORY_BYTES = GIB
 _LOW_DISK_BYTES = 5 * GIB
 
@@ -300,8 +302,7 @@ _NVML_PROBLEMS = {
 
 
 def _host_checks(host: Host, devices: tuple[Device, ...], facts: Facts) -> Iterator[Check]:
-    if host.torch_version is None:
-        yield _check("TORCH", install=_torch_for(devices, host))
+    yield from _software_checks(host, [device for device in devices if device.kind == "cuda"])
     yield from _nvml_checks(host, facts)
     if facts.old_binding and facts.nvml_problem != "wrong_binding":
         yield _check("BINDING-OLD")
@@ -325,13 +326,24 @@ def _nvml_checks(host: Host, facts: Facts) -> Iterator[Check]:
         yield _check("NVML-FAILED", reason=problem)
 
 
-def _torch_for(devices: tuple[Device, ...], host: Host) -> str:
-    cards = [device for device in devices if device.kind == "cuda" and device.compute_capability]
-    plain = "pip install torch"
-    if not cards:
-        return plain
-    line = wheels.install_line(None, cards[0].compute_capability, host.driver_cuda_version, host.machine)
-    return line or plain
+def _software_checks(host: Host, cards: list[Device]) -> Iterator[Check]:
+    """The driver and this torch must fit the cards; the first that does not is said."""
+    torch, torch_cuda, driver_cuda = host.torch_version, host.torch_cuda_version, host.driver_cuda_version
+    capabilities = [card.compute_capability for card in cards if card.compute_capability]
+    install = wheels.install_line(torch, capabilities, driver_cuda, host.machine)
+    if torch is None:
+        yield _check("TORCH", install=install if capabilities and install else "pip install torch")
+    elif not capabilities:
+        return
+    elif driver_cuda is not None and wheels.major(driver_cuda) < _OLDEST_CUDA:
+        yield _check("DRIVER-OLD", driver_cuda=driver_cuda)
+    elif install is None:
+        return  # each card says so itself
+    elif torch_cuda is None:
+        if host.torch_rocm_version is None and host.torch_xpu_version is None:
+            yield _check("CPU-WHEEL", torch=torch, install=install)
+    elif driver_cuda is not None and wheels.major(driver_cuda) < wheels.major(torch_cuda):
+        yield _check("DRIVER", driver_cuda=driver_cuda, torch_cuda=torch_cuda, install=install)
 
 
 # ---- one card -----------------------------------------------------------------------------------
@@ -345,25 +357,21 @@ def _lost(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
         yield _check("NO-PERMISSION", device)
 
 
-def _software(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
-    """The driver, this torch and this card must fit each other; the first that does not is said."""
-    cc, driver_cuda, torch_cuda = device.compute_capability, host.driver_cuda_version, host.torch_cuda_version
-    install = wheels.install_line(host.torch_version, cc, driver_cuda, host.machine)
-    if host.torch_version is None or cc is None:
+def _kernels(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
+    """Whether this torch carries code that this card can run."""
+    cc, driver_cuda = device.compute_capability, host.driver_cuda_version
+    if host.torch_version is None or cc is None or (driver_cuda and wheels.major(driver_cuda) < _OLDEST_CUDA):
         return
-    if driver_cuda is not None and wheels.major(driver_cuda) < 12:
-        yield _check("DRIVER-OLD", device, driver_cuda=driver_cuda)
-    elif install is None:
+    install = wheels.install_line(host.torch_version, [cc], driver_cuda, host.machine)
+    if install is None:
         yield _check("ARCH-NONE", device, cc=cc)
-    elif torch_cuda is None:
-        yield _check("CPU-WHEEL", device, torch=host.torch_version, install=install)
-    elif driver_cuda is not None and wheels.major(driver_cuda) < wheels.major(torch_cuda):
-        yield _check("DRIVER", device, driver_cuda=driver_cuda, torch_cuda=torch_cuda, install=install)
+    elif host.torch_cuda_version is None:
+        return  # said once for all cards
     elif facts.kernels.value is None:
         yield _check("ARCH-UNKNOWN", device, reason=facts.kernels.reason)
     elif not wheels.runs_on(facts.kernels.value, cc):
         yield _check("ARCH", device, cc=cc, torch=host.torch_version, install=install)
-    elif _number(cc) < 7.5:
+    elif _number(cc) < _OLDEST_LASTING:
         yield _check("ARCH-LAST", device, cc=cc)
 
 
@@ -458,7 +466,7 @@ def _precision(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
 
 
 _RULES: tuple[Callable[[Device, Host, Facts], Iterator[Check]], ...] = (
-    _lost, _software, _hidden, _memory, _throttling, _power, _link, _mode, _precision,
+    _lost, _kernels, _hidden, _memory, _throttling, _power, _link, _mode, _precision,
 )  # fmt: skip
 
 

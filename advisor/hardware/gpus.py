@@ -7,10 +7,12 @@ sets of tokens; memory and core count tell variants of one name apart.
 """
 
 import csv
+import difflib
 import functools
 import re
 from pathlib import Path
 
+from advisor.errors import UsageError
 from advisor.records import Device, Peaks, record
 from advisor.units import GIB
 
@@ -74,6 +76,22 @@ def find_gpu(name: str, memory_bytes: int | None = None, num_cores: int | None =
     if num_cores is not None:
         matching = [gpu for gpu in matching if gpu.num_sms is None or _cores(gpu) == num_cores]
     return min(matching, key=lambda gpu: (gpu.fp16_tflops or 0, gpu.bandwidth_gb_s or 0), default=None)
+
+
+def named(name: str) -> tuple[Gpu, ...]:
+    """All cards that a person may mean by this name.
+
+    Raises:
+        UsageError: if there is none; the message shows the nearest names.
+    """
+    wanted = _Name(name.strip())
+    matching = tuple(gpu for gpu in read_table() if wanted.fits(gpu))
+    if not matching:
+        names = {gpu.name.lower(): gpu.name for gpu in read_table()}
+        short = {re.sub(r"nvidia |geforce |tesla |amd |instinct ", "", key): known for key, known in names.items()}
+        close = [short[key] for key in difflib.get_close_matches(name.lower(), short, n=3, cutoff=0.3)]
+        raise UsageError(f"{name!r} is not in the table of GPUs; near it: {', '.join(close) or 'nothing'}")
+    return matching
 
 
 def peaks_of(device: Device) -> Peaks | None:

@@ -6,6 +6,7 @@ list them. A 13.x build carries nothing below 7.5, so Pascal and Volta cards nee
 """
 
 import re
+from collections.abc import Sequence
 
 _INTEGRATED_ONLY = {53, 62, 72, 87, 101}  # kernels for Jetson chips run on no other card, nor others' on them
 _KERNELS_BY_BUILD = {
@@ -38,10 +39,14 @@ def oldest_supported(kernels: tuple[str, ...]) -> str:
 
 
 def install_line(
-    torch_version: str | None, compute_capability: str | None, driver_cuda_version: str | None, machine: str
+    torch_version: str | None, compute_capabilities: Sequence[str], driver_cuda_version: str | None, machine: str
 ) -> str | None:
-    """The pip command for a torch that runs on this card under this driver; ``None`` if no build does."""
-    build = _build_for(compute_capability, driver_cuda_version, machine)
+    """The pip command for a torch that runs on these cards under this driver; ``None`` if no build does.
+
+    Where no build runs on all of them, it is the one for the first.
+    """
+    build = _build_for(compute_capabilities, driver_cuda_version, machine)
+    build = build or _build_for(compute_capabilities[:1], driver_cuda_version, machine)
     if build is None:
         return None
     known = (torch_version or "").startswith(_KNOWN_RELEASE + ".")
@@ -50,11 +55,12 @@ def install_line(
     return f"pip install --force-reinstall {wanted} --index-url https://download.pytorch.org/whl/{tag}"
 
 
-def _build_for(compute_capability: str | None, driver_cuda_version: str | None, machine: str) -> str | None:
+def _build_for(compute_capabilities: Sequence[str], driver_cuda_version: str | None, machine: str) -> str | None:
     host = "aarch64" if machine.lower() in ("aarch64", "arm64") else "x86_64"
+    cards = [_code(compute_capability) for compute_capability in compute_capabilities]
     for build, by_host in _KERNELS_BY_BUILD.items():
         too_new = driver_cuda_version is not None and major(build) > major(driver_cuda_version)
-        covers = compute_capability is None or any(_binary_runs(k, _code(compute_capability)) for k in by_host[host])
+        covers = all(any(_binary_runs(code, card) for code in by_host[host]) for card in cards)
         if covers and not too_new:
             return build
     return None

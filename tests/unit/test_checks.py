@@ -163,6 +163,12 @@ def test_what_is_not_wrong_is_not_said(check_id, spared):
     assert check_id not in [check.id for check in found(**spared)]
 
 
+def test_what_concerns_all_cards_is_said_once():
+    host = replace(HOST, torch_version="2.13.0+cpu", torch_cuda_version=None)
+    cards = tuple(replace(CARD, index=k, nvml_index=k, uuid=f"GPU-{k}") for k in range(8))
+    assert [check.id for check in find_checks(host, cards, FACTS)] == ["CPU-WHEEL"]
+
+
 def test_shared_memory_matters_only_in_containers():
     assert found(replace(HOST, shared_memory_bytes=64 * MIB)) == ()
 
@@ -216,12 +222,16 @@ class TestWheels:
         ],
     )
     def test_the_build_that_fits_card_and_driver(self, cc, driver_cuda, machine, tag):
-        assert install_line("2.13.0+cpu", cc, driver_cuda, machine).endswith(f"/whl/{tag}")
+        assert install_line("2.13.0+cpu", [cc] if cc else [], driver_cuda, machine).endswith(f"/whl/{tag}")
 
     @pytest.mark.parametrize(("cc", "driver_cuda"), [("3.7", "13.0"), ("8.6", "11.4")])
     def test_no_build_is_no_line(self, cc, driver_cuda):
-        assert install_line("2.13.0", cc, driver_cuda, "x86_64") is None
+        assert install_line("2.13.0", [cc], driver_cuda, "x86_64") is None
+
+    def test_cards_of_different_ages_get_the_build_that_runs_on_all(self):
+        assert install_line("2.13.0", ["9.0", "6.0"], "13.0", "x86_64").endswith("/cu126")
+        assert install_line("2.13.0", ["12.0", "6.0"], "13.0", "x86_64").endswith("/cu130")  # none does: the first's
 
     def test_another_release_is_not_pinned(self):
-        assert re.search(r" torch --index-url", install_line("2.6.0", "8.6", "13.0", "x86_64"))
-        assert '"torch==2.13.*"' in install_line("2.13.1+cpu", "8.6", "13.0", "x86_64")
+        assert re.search(r" torch --index-url", install_line("2.6.0", ["8.6"], "13.0", "x86_64"))
+        assert '"torch==2.13.*"' in install_line("2.13.1+cpu", ["8.6"], "13.0", "x86_64")

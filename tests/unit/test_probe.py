@@ -16,6 +16,7 @@ from advisor.hardware.nvml import Reading
 from advisor.hardware.probe import choose_device, probe, usable_bytes
 from advisor.records import Host, Probe
 from advisor.units import GIB, MIB
+from reports.terminal import printed, render_probe
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "probe"
 CU126 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
@@ -82,6 +83,15 @@ def test_recorded_probes_are_valid_records(path):
     for device in found.devices[:-1]:
         stood_in_for = {"index", "name", "total_bytes", "free_bytes"}  # a guess, a number, RAM
         assert all(getattr(device, field) is None for field in device.unknown.keys() - stood_in_for)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_recorded_probe_can_be_shown(path, lang):
+    found = schema.from_json(Probe, path.read_text(encoding="utf-8"), where=path.name)
+    shown = printed([render_probe(found, lang)])
+    assert all(check.id in shown for check in found.checks)
+    assert found.devices[-1].name.split()[0] in shown
 
 
 def check_ids(found: Probe) -> list[str]:
