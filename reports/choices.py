@@ -47,7 +47,9 @@ def _option(number: int, one: Option, advice: Advice, w: Wording) -> list[Block]
     name = m.option_names.get(one.id, one.id)
     title = m.option_title.format(number=number, name=name, batch=batch_text(one), verdict=m.verdicts[one.verdict])
     blocks: list[Block] = [Heading(text=title)]
-    if one.id not in ("keep", advice.recommended.id):
+    if one.id == advice.recommended.id:
+        return [*blocks, Paragraph(line=(m.option_recommended,))]
+    if one.id != "keep":
         blocks.append(Code(language="python", text=config_lines(one, advice.present, w)))
     bullets = [Bullet(mark=reason.sign, line=w.note(reason)) for reason in one.reasons]
     if one.id != "keep" and one.time_to_same_progress.value is not None:

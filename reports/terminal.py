@@ -5,13 +5,13 @@ under their head, and :func:`encodable` spells out what the stream cannot write.
 """
 
 import io
-import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from rich.box import Box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -38,13 +38,9 @@ _HEAD_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _SIGNS = {
     "+": ("+", "green"), "-": ("-", "red"), "!": ("!", "yellow"), "todo": ("[ ]", ""), "i": ("*", ""), "": ("*", ""),
 }  # fmt: skip
-UNBROKEN = "\N{NO-BREAK SPACE}"
+_FIGURE = "figure"  # not a style of rich, which leaves it alone: it marks what stays on one line
 _HEAD_COLUMNS = 10
-_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60"
 _CLOSING, _OPENING = "，。、：；！？）》”", "（《“"
-_PIECE = re.compile(
-    f"[{_OPENING}]*(?:[{_WIDE}]|[^ {_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]* *| +|[{_OPENING}{_CLOSING}]+ *"
-)
 _SPELLED = {
     "×": "x", "→": "->", "±": "+/-", "–": "-", "—": "-", "≈": "~", "≤": "<=", "≥": ">=", "√": "sqrt",
     "✓": "+", "✗": "x", "⚠": "!", "·": "-", "…": "...", "°": "deg", "“": '"', "”": '"', "’": "'",
@@ -148,8 +144,12 @@ class _Painter:
             justify: Literal["left", "right"] = "right" if column.numeric else "left"
             drawn.add_column(self._head(column.title, basis), justify=justify, no_wrap=not may_fold, overflow="fold")
         for index, row in enumerate(table.rows):
-            cells = [self._cell(line, marked=bases[k] is None) for k, line in enumerate(row)]
-            drawn.add_row(*cells, style="bold" if index == table.chosen else "")
+            *cells, last = (self._line(line, marked=bases[k] is None, interval=False) for k, line in enumerate(row))
+            drawn.add_row(
+                *cells,
+                last if table.columns[-1].numeric else Wrapped(last),
+                style="bold" if index == table.chosen else "",
+            )
         return drawn
 
     def _head(self, title: str, basis: Basis | None) -> Text:
@@ -167,20 +167,16 @@ class _Painter:
             head.stylize(BASIS_STYLES[basis], len(head) - len(mark))
         return head
 
-    def _cell(self, line: Line, *, marked: bool) -> Text:
-        cell = self._line(line, marked=marked, interval=False)
-        cell.plain = cell.plain.replace(UNBROKEN, " ")
-        return cell
-
     def _line(self, line: Line, *, marked: bool = True, interval: bool = True) -> Text:
         text = Text()
         for item in line:
             if isinstance(item, Figure):
+                start = len(text)
                 bare = figure_text(item, self._marks, interval=interval, basis=False)
-                text.append(encodable(bare, self._encoding).replace(" ", UNBROKEN))
+                text.append(encodable(bare, self._encoding))
                 if marked and item.is_known:
-                    mark = f"{UNBROKEN}{self._marks[item.claim.basis]}"
-                    text.append(mark, BASIS_STYLES[item.claim.basis])
+                    text.append(f" {self._marks[item.claim.basis]}", BASIS_STYLES[item.claim.basis])
+                text.stylize(_FIGURE, start)
             else:
                 text.append(encodable(item, self._encoding))
         return text
@@ -198,7 +194,7 @@ class _Painter:
 class Wrapped:
     """A text broken into lines as both languages break: between words, and between Chinese characters.
 
-    No line begins with a closing mark, and :data:`UNBROKEN` spaces hold a figure together.
+    No line begins with a closing mark, and a figure stays together with its interval and its mark.
     """
 
     def __init__(self, text: Text, indent: int = 0) -> None:
@@ -206,13 +202,40 @@ class Wrapped:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The lines, the second and later ones moved in by ``indent``."""
-        breaks = _breaks(self._text.plain, options.max_width, self._indent)
+        breaks = _breaks(self._text, options.max_width, self._indent)
         for number, line in enumerate(self._text.divide(breaks)):
             line.rstrip()
-            line.plain = line.plain.replace(UNBROKEN, " ")
             shown = Text(" " * self._indent if number else "").append_text(line)
             shown.no_wrap, shown.overflow = True, "ignore"
             yield shown
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """At least a few words wide, at most the whole text."""
+        columns = cell_len(self._text.plain)
+        return Measurement(min(_HEAD_COLUMNS, columns), min(columns, options.max_width))
+
+
+def _breaks(text: Text, columns: int, indent: int) -> list[int]:
+    """Offsets at which new lines begin: as late as each line allows."""
+    plain, breaks, used = text.plain, [], 0
+    figures = [(span.start, span.end) for span in text.spans if span.style == _FIGURE]
+    allowed = [k for k in range(1, len(plain)) if _may_break(plain, k, figures)]
+    for start, end in zip([0, *allowed], [*allowed, len(plain)]):
+        piece = plain[start:end]
+        if start and used + cell_len(piece.rstrip(" ")) > columns:
+            breaks.append(start)
+            used = indent
+        used += cell_len(piece)
+    return breaks
+
+
+def _may_break(plain: str, offset: int, figures: list[tuple[int, int]]) -> bool:
+    before, after = plain[offset - 1], plain[offset]
+    if after == " " or after in _CLOSING or before in _OPENING:
+        return False
+    if any(start < offset < end for start, end in figures):
+        return False
+    return before == " " or cell_len(before) == 2 or cell_len(after) == 2
 
 
 def _is_apart(before: Block, block: Block) -> bool:
@@ -220,18 +243,6 @@ def _is_apart(before: Block, block: Block) -> bool:
     if isinstance(before, Heading):
         return False
     return not (isinstance(before, Paragraph) and isinstance(block, Paragraph))
-
-
-def _breaks(text: str, columns: int, indent: int) -> list[int]:
-    """Offsets at which new lines begin."""
-    breaks, used = [], 0
-    for piece in _PIECE.finditer(text):
-        width = cell_len(piece.group().rstrip(" "))
-        if used + width > columns and piece.start() > 0:
-            breaks.append(piece.start())
-            used = indent
-        used += cell_len(piece.group())
-    return breaks
 
 
 def _has(encoding: str | None, character: str) -> bool:

@@ -91,8 +91,8 @@ class Wording:
     def percent_text(self, ratio: float) -> str:
         """A ratio as a percentage with three digits; Chinese puts no space before the sign."""
         percentage = 100 * ratio
-        decimals = 2 if abs(percentage) < 10 else 1 if abs(percentage) < 99.95 else 0
-        return f"{percentage:.{decimals}f}{self.messages.percent_sign}"
+        spelled = f"{percentage:.3g}" if abs(percentage) < 999.5 else f"{percentage:.0f}"
+        return f"{spelled}{self.messages.percent_sign}"
 
     def _figure(self, claim: Claim, spell: Callable[[float], str]) -> Figure:
         text = self.messages.unknown if claim.value is None else spell(claim.value)

@@ -146,6 +146,7 @@ class Messages:
     section_options: str
     option_title: str
     option_names: Mapping[str, str]
+    option_recommended: str
     option_ratio: str
     verdicts: Mapping[str, str]
     # ---- 7 learning rate

@@ -168,6 +168,7 @@ EN = Messages(
         "less_memory": "less memory",
         "smaller_batch": "a smaller batch",
     },
+    option_recommended="For its reasons, see section 1.",
     option_ratio="Time to the same progress, relative to the present setting: {ratio}.",
     verdicts={
         "recommended": "recommended",

@@ -154,6 +154,7 @@ ZH = Messages(
         "less_memory": "减少占用",
         "smaller_batch": "减小批量",
     },
+    option_recommended="理由见第 1 节。",
     option_ratio="达到同等进度的用时是现有配置的 {ratio}。",
     verdicts={
         "recommended": "推荐",
@@ -254,7 +255,7 @@ ZH = Messages(
     method_measured="实测：就在这台设备上，跑过这一个点。",
     method_predicted="预估：由实测点推算得出，并给出区间。",
     method_rule="规则或算式：有名称的经验法则，或者直接的算术；来源见下表。",
-    method_user="用户设定：您给出的数值，没有另行核实。",
+    method_user="用户设定：由用户给出，没有另行核实。",
     method_noise_scale="梯度噪声尺度：{value} 个样本。",
     method_no_noise_scale="没有测量梯度噪声尺度，所以加大批量后每个样本的收益未知。",
     method_origin="由 cfgadvise {version} 生成，{day}。命令：{command}",

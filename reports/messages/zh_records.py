@@ -67,7 +67,7 @@ NOTES: dict[str, str] = {
     ),
     "overfitting": "若训练 loss 下降而验证 loss 连续两个检查点（每 {every_steps:count} 步）上升，改用上升前的检查点。",
     "oscillation": (
-        "判断震荡要看每 {block_steps} 步的平均值：其方差大于“单步方差 / {block_steps}”的 {factor} 倍才算震荡。"
+        "判断震荡要看每 {block_steps} 步的平均值：其方差大于“单步方差 / {block_steps}”的 {factor:g} 倍才算震荡。"
     ),
     "step_time": (
         "单步时间 {median_s:duration}（上界 {high_s:duration}）："
@@ -75,7 +75,7 @@ NOTES: dict[str, str] = {
     ),
     "memory": "{memory}峰值为 {peak_bytes:bytes}，上限是 {budget_bytes:bytes}。",
     "clipping": (
-        "统计梯度被裁剪（范数大于 {clip_norm}）的步数：超过 {share:percent} 时学习率规则不再成立，应先降低学习率。"
+        "统计梯度被裁剪（范数大于 {clip_norm:g}）的步数：超过 {share:percent} 时学习率规则不再成立，应先降低学习率。"
     ),
     "look": "在每个里程碑查看生成样本，与上一个里程碑的并排比较。",
 }
@@ -130,7 +130,7 @@ CHECKS: dict[str, tuple[str, str | None]] = {
     ),
     "MEMORY-UNKNOWN": (
         "读不到空闲显存（{reason}）：最大批量只能小心地试出来。",
-        "cfgadvise recommend --memory-budget 8GiB    # 填您确知空闲的大小",
+        "cfgadvise recommend --memory-budget 8GiB    # 填你确知空闲的大小",
     ),
     "DISPLAY": (
         "这块 GPU 同时在显示桌面：桌面占用显存，使用时还会更多。",

@@ -177,7 +177,7 @@ def test_unknown_figures_are_said_to_be_unknown() -> None:
     document = build_document(advice, None, "en")
     said = text_of(section(document, "performance"), document)
     assert "unknown" in said
-    assert "80.0 - 110 % [P]" in said
+    assert "80 - 110 % [P]" in said
     assert "unknown [" not in said  # what is not known has no basis
     assert "0 s" not in said
 
