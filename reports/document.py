@@ -1,7 +1,7 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, outcome, plan
+from reports import choices, measured, outcome, plan
 from reports.blocks import Document, Lang, Section
 from reports.run import RunView
 from reports.wording import Wording, day
@@ -29,7 +29,7 @@ def _planned(advice: Advice, run: RunView | None, w: Wording) -> tuple[Section, 
     return (
         plan.verdict(advice, run, w),
         plan.machine(advice, w),
-        plan.measurements(advice, w),
+        measured.measurements(advice, w),
         plan.effective_batch(advice, w),
         plan.dataset(advice, w),
         choices.options(advice, w),

@@ -4,12 +4,11 @@ Everything in a run folder is optional to a reader, for a run can be killed at a
 line is left out, a damaged line is skipped and told in :attr:`RunView.problems`.
 """
 
-import json
 import re
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -17,8 +16,8 @@ from tomlkit.exceptions import TOMLKitError
 from advisor import schema, storage
 from advisor.errors import UsageError
 from advisor.records import Advice, Claim, Evaluation, record
+from reports.folder import number, read_log, read_plain, read_record, whole
 
-R = TypeVar("R")
 Status = Literal["finished", "interrupted", "unfinished"]
 
 
@@ -113,10 +112,10 @@ def read_run(folder: Path) -> RunView:
     if not any((folder / name).exists() for name in ("advice.json", "metrics.jsonl", "events.jsonl", "config.toml")):
         raise UsageError(f"{folder}: no advice.json, metrics.jsonl or config.toml in it: this is not a run folder")
     problems: list[str] = []
-    metrics = _log(folder / "metrics.jsonl", problems)
-    events = _log(folder / "events.jsonl", problems)
+    metrics = read_log(folder / "metrics.jsonl", problems)
+    events = read_log(folder / "events.jsonl", problems)
     train = tuple(map(_train_point, (entry for entry in metrics if entry.get("kind") == "train")))
-    last_samples = [_whole(entry.get("samples")) or 0 for entry in (*metrics, *events)]
+    last_samples = [whole(entry.get("samples")) or 0 for entry in (*metrics, *events)]
     micro_batch, accumulation = _batch(folder / "config.toml", problems)
     return RunView(
         name=folder.resolve().name,
@@ -126,9 +125,9 @@ def read_run(folder: Path) -> RunView:
         num_resumes=sum(entry.get("kind") == "resume" for entry in events),
         micro_batch=micro_batch,
         accumulation=accumulation,
-        advice=_record(Advice, folder / "advice.json", problems),
+        advice=read_record(Advice, folder / "advice.json", problems),
         dataset=_dataset(folder / "dataset.json", problems),
-        evaluation=_record(Evaluation, folder / "evaluation.json", problems),
+        evaluation=read_record(Evaluation, folder / "evaluation.json", problems),
         train=train,
         validation=tuple(map(_validation_point, (entry for entry in metrics if entry.get("kind") == "validation"))),
         actual=_actual(train, events),
@@ -162,50 +161,8 @@ def source_json(advice: Advice, run: RunView | None) -> str:
     return schema.to_json({"schema": "cfgadvise.report/1", "advice": advice, "run": outcome})
 
 
-def _log(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        problems.append(f"{path.name}: {error.strerror}")
-        return []
-    entries = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if isinstance(entry, dict):
-            entries.append(entry)
-        else:
-            problems.append(f"{path.name}: line {number} is damaged and was left out")
-    return entries
-
-
-def _plain(path: Path, problems: list[str]) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        problems.append(f"{path.name}: cannot be read ({error})")
-        return None
-
-
-def _record(record_type: type[R], path: Path, problems: list[str]) -> R | None:
-    plain = _plain(path, problems)
-    if plain is None:
-        return None
-    try:
-        return schema.from_plain(record_type, plain, where=path.name)
-    except UsageError as error:
-        problems.append(str(error))
-        return None
-
-
 def _dataset(path: Path, problems: list[str]) -> RunDataset | None:
-    plain = _plain(path, problems)
+    plain = read_plain(path, problems)
     if not isinstance(plain, dict):
         return None
     try:
@@ -231,26 +188,26 @@ def _batch(path: Path, problems: list[str]) -> tuple[int | None, int | None]:
     batch = parsed.get("batch")
     if not isinstance(batch, dict):
         return None, None
-    return _whole(batch.get("micro_batch")), _whole(batch.get("accumulation"))
+    return whole(batch.get("micro_batch")), whole(batch.get("accumulation"))
 
 
 def _train_point(entry: Mapping[str, Any]) -> TrainPoint:
     return TrainPoint(
-        samples=_whole(entry.get("samples")) or 0,
-        step=_whole(entry.get("step")) or 0,
-        loss=_number(entry.get("loss")),
-        step_s=_number(entry.get("step_s")),
-        elapsed_s=_number(entry.get("elapsed_s")),
-        peak_reserved_bytes=_whole(entry.get("peak_reserved_bytes")),
+        samples=whole(entry.get("samples")) or 0,
+        step=whole(entry.get("step")) or 0,
+        loss=number(entry.get("loss")),
+        step_s=number(entry.get("step_s")),
+        elapsed_s=number(entry.get("elapsed_s")),
+        peak_reserved_bytes=whole(entry.get("peak_reserved_bytes")),
     )
 
 
 def _validation_point(entry: Mapping[str, Any]) -> ValidationPoint:
     return ValidationPoint(
-        samples=_whole(entry.get("samples")) or 0,
-        step=_whole(entry.get("step")) or 0,
-        loss=_number(entry.get("loss")),
-        ema_loss=_number(entry.get("ema_loss")),
+        samples=whole(entry.get("samples")) or 0,
+        step=whole(entry.get("step")) or 0,
+        loss=number(entry.get("loss")),
+        ema_loss=number(entry.get("ema_loss")),
     )
 
 
@@ -270,11 +227,11 @@ def _actual(train: tuple[TrainPoint, ...], events: list[dict[str, Any]]) -> Actu
     """Figures of the whole run: the logs' own lines, and the ``finished`` event where there is one."""
     finished: dict[str, Any] = next((e for e in reversed(events) if e.get("kind") == "finished"), {})
     steps_s = sorted(point.step_s for point in train if point.step_s)
-    step_s = statistics.median(steps_s) if steps_s else _number(finished.get("step_s"))
+    step_s = statistics.median(steps_s) if steps_s else number(finished.get("step_s"))
     low, high = _middle_90_percent(steps_s)
     per_step = _samples_per_step(train)
-    peaks = [point.peak_reserved_bytes for point in train] + [_whole(finished.get("peak_reserved_bytes"))]
-    elapsed = [point.elapsed_s for point in train] + [_number(finished.get("elapsed_s"))]
+    peaks = [point.peak_reserved_bytes for point in train] + [whole(finished.get("peak_reserved_bytes"))]
+    elapsed = [point.elapsed_s for point in train] + [number(finished.get("elapsed_s"))]
     return Actual(
         step_s=Claim(value=step_s, low=low, high=high, basis="measured", source="metrics.jsonl: step_s"),
         samples_per_s=_logged(per_step / step_s if per_step and step_s else None, "metrics.jsonl: samples / step_s"),
@@ -301,7 +258,7 @@ def _logged(value: float | None, source: str) -> Claim:
 
 
 def _grids(folder: Path, events: list[dict[str, Any]]) -> tuple[SampleGrid, ...]:
-    samples_at = {str(e["path"]): _whole(e.get("samples")) for e in events if e.get("kind") == "sample" and "path" in e}
+    samples_at = {str(e["path"]): whole(e.get("samples")) for e in events if e.get("kind") == "sample" and "path" in e}
     by_name = {re.split(r"[\\/]", path)[-1]: samples for path, samples in samples_at.items()}
     files = sorted(folder.glob("samples/*.png"), key=lambda path: (_number_in(path.stem), path.name))
     return tuple(SampleGrid(path=f"samples/{file.name}", samples=by_name.get(file.name)) for file in files)
@@ -314,11 +271,3 @@ def _checkpoints(folder: Path) -> tuple[int, ...]:
 def _number_in(name: str) -> int:
     digits = re.findall(r"\d+", name)
     return int(digits[-1]) if digits else 0
-
-
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

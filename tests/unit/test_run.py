@@ -97,6 +97,14 @@ def test_null_and_missing_figures_of_a_line_are_unknown(tmp_path: Path) -> None:
     assert run.validation[0].loss is None and run.best_validation is None
 
 
+def test_figures_that_are_not_finite_are_unknown(tmp_path: Path) -> None:
+    line = '{"kind": "train", "samples": 16, "step": 1, "loss": NaN, "step_s": 1e999, "peak_reserved_bytes": Infinity}'
+    (tmp_path / "metrics.jsonl").write_text(line + "\n")
+    run = read_run(tmp_path)
+    assert run.train[0].loss is None and run.train[0].step_s is None
+    assert run.actual.step_s.value is None and run.actual.peak_reserved_bytes.value is None
+
+
 def test_interrupted_then_resumed_is_not_interrupted_any_more(folder: Path) -> None:
     lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
     kinds = [json.loads(line)["kind"] for line in lines]

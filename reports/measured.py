@@ -1,0 +1,125 @@
+"""The section of a report that shows what was run: memory and speed against the batch size."""
+
+from advisor.records import Advice, Claim, Measurement, StepTime
+from reports.blocks import Block, Code, Column, Line, Paragraph, Section, Table, say
+from reports.plan import batch_text
+from reports.wording import Wording
+
+MEASUREMENT = "measurements"
+
+
+def measurements(advice: Advice, w: Wording) -> Section:
+    """Every point that was run, and what follows for the ones that were not."""
+    m = w.messages
+    blocks: list[Block] = [Paragraph(line=(m.measured_how.format(memory=w.memory),)), _measured_table(advice, w)]
+    spent = say(
+        m.measured_spent,
+        steps=w.count(Claim(value=advice.optimizer_steps_run, basis="measured", source="optimizer_steps_run")),
+        ooms=w.count(Claim(value=advice.oom_count, basis="measured", source="oom_count")),
+        elapsed=w.duration(Claim(value=advice.elapsed_s, basis="measured", source="elapsed_s")),
+    )
+    blocks.append(Paragraph(line=spent))
+    blocks += _predicted_memory(advice, w) + _breakdown(advice, w) + _speed_fit(advice, w)
+    return Section(id="measurements", title=m.section_measurements.format(memory=w.memory), blocks=tuple(blocks))
+
+
+def _measured_table(advice: Advice, w: Wording) -> Table:
+    m = w.messages
+    columns = (
+        Column(title=m.column_batch, numeric=False),
+        Column(title=m.column_peak.format(memory=w.memory)),
+        Column(title=m.column_of_budget),
+        Column(title=m.column_step),
+        Column(title=m.column_interval),
+        Column(title=m.column_samples_per_s),
+        Column(title=m.column_outcome, numeric=False),
+    )
+    ordered = sorted(advice.measurements, key=lambda one: (one.micro_batch, one.accumulation))
+    best = (advice.recommended.micro_batch, advice.recommended.accumulation)
+    chosen = next((k for k, one in enumerate(ordered) if (one.micro_batch, one.accumulation) == best), None)
+    rows = tuple(_measured_row(one, advice.memory.budget_bytes, w) for one in ordered)
+    return Table(columns=columns, rows=rows, chosen=chosen)
+
+
+def _measured_row(one: Measurement, budget_bytes: int | None, w: Wording) -> tuple[Line, ...]:
+    if one.outcome != "ok":
+        return ((batch_text(one),), *(("-",),) * 5, (w.messages.outcomes[one.outcome],))
+    peak = Claim(value=one.peak_reserved_bytes, basis="measured", source=f"{MEASUREMENT}: peak_reserved_bytes")
+    frac = None if one.peak_reserved_bytes is None or not budget_bytes else one.peak_reserved_bytes / budget_bytes
+    step = claim_of(one.step_s)
+    rate = None if step.value is None else one.micro_batch * one.accumulation / step.value
+    return (
+        (batch_text(one),),
+        (w.bytes(peak),),
+        (w.percent(Claim(value=frac, basis="measured", source=f"{MEASUREMENT} / memory.budget_bytes")),),
+        (w.duration(step),),
+        (w.duration(step).interval or "-",),
+        (w.rate(Claim(value=rate, basis="measured", source=f"{MEASUREMENT}: samples / step_s")),),
+        (w.messages.outcomes[one.outcome],),
+    )
+
+
+def _predicted_memory(advice: Advice, w: Wording) -> list[Block]:
+    if not advice.memory.predicted:
+        return []
+    m = w.messages
+    claims = [
+        Claim(value=p.reserved_bytes, low=p.low, high=p.high, basis="predicted", source="memory.predicted")
+        for p in advice.memory.predicted
+    ]
+    rows = tuple(
+        ((str(p.micro_batch),), (w.bytes(claim),), (w.bytes(claim).interval or "-",))
+        for p, claim in zip(advice.memory.predicted, claims)
+    )
+    columns = (
+        Column(title=m.column_micro_batch),
+        Column(title=m.column_peak.format(memory=w.memory)),
+        Column(title=m.column_interval),
+    )
+    return [Paragraph(line=(m.predicted_memory.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
+
+
+def _breakdown(advice: Advice, w: Wording) -> list[Block]:
+    m, parts = w.messages, advice.memory.breakdown
+    named = [
+        (m.part_weights, parts.weights_bytes),
+        (m.part_gradients, parts.gradients_bytes),
+        (m.part_optimizer, parts.optimizer_bytes),
+        (m.part_ema, parts.ema_bytes),
+        (m.part_activations, parts.activations_bytes_per_sample),
+        (m.part_context, parts.context_bytes),
+    ]
+    known = [(name, Claim(value=value, basis="measured", source="memory.breakdown")) for name, value in named if value]
+    if not known:
+        return []
+    columns = (Column(title=m.column_part.format(memory=w.memory), numeric=False), Column(title=m.column_size))
+    rows = tuple(((name,), (w.bytes(claim),)) for name, claim in known)
+    return [Paragraph(line=(m.breakdown.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
+
+
+def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
+    m, speed = w.messages, advice.speed
+    if speed.alpha_s is None or speed.beta_s is None or speed.gamma_s is None:
+        return [Paragraph(line=(m.speed_no_fit,))]
+    alpha, beta, gamma = (
+        w.duration(Claim(value=value, basis="predicted", source="speed"))
+        for value in (speed.alpha_s, speed.beta_s, speed.gamma_s)
+    )
+    formula = Code(language="text", text="t(b, a) = a × (alpha + beta × b) + gamma")
+    blocks: list[Block] = [
+        Paragraph(line=(m.speed_fit,)),
+        formula,
+        Paragraph(line=say(m.speed_values, alpha=alpha, beta=beta, gamma=gamma)),
+    ]
+    if speed.knee_micro_batch is not None:
+        knee = Claim(value=speed.knee_micro_batch, basis="predicted", source="speed.knee_micro_batch")
+        blocks.append(Paragraph(line=say(m.speed_knee, knee=w.count(knee))))
+    return blocks
+
+
+def claim_of(step_s: StepTime | None) -> Claim:
+    """A measured step time as a claim."""
+    if step_s is None:
+        return Claim(value=None, basis="measured", source=MEASUREMENT)
+    low, high = min(step_s.low, step_s.median), max(step_s.high, step_s.median)
+    return Claim(value=step_s.median, low=low, high=high, basis="measured", source=f"{MEASUREMENT}: n={step_s.n}")
