@@ -9,13 +9,10 @@ if TYPE_CHECKING:
 
     from advisor.hardware.gpus import Gpu
 
-_COLUMNS = {
-    "en": ("GPU", "Capability", "Memory GB", "GB/s", "fp32", "tf32", "fp16", "bf16", "W", "SMs"),
-    "zh": ("GPU", "计算能力", "显存 GB", "GB/s", "fp32", "tf32", "fp16", "bf16", "W", "SM 数"),
-}
+_COLUMNS = ("GPU", "CC", "GB", "GB/s", "fp32", "tf32", "fp16", "bf16", "W")
 _TITLES = {
-    "en": "Dense TFLOP/s with float32 accumulation, as the makers state them",
-    "zh": "厂商标称的稠密算力（TFLOP/s，float32 累加）",
+    "en": "Dense TFLOP/s with float32 accumulation, stated or derived (sources: with a name, or --json)",
+    "zh": "稠密算力（TFLOP/s，float32 累加），标称值或推算值（来源：加上名称或 --json）",
 }
 _SOURCES = {"en": "Sources", "zh": "来源"}
 
@@ -40,15 +37,14 @@ def gpus(
 
 
 def _table(found: "tuple[Gpu, ...]", lang: str) -> "Table":
-    from rich import box
     from rich.table import Table
 
-    table = Table(title=_TITLES[lang], title_justify="left", box=box.ASCII_DOUBLE_HEAD, show_edge=False, pad_edge=False)
-    for position, title in enumerate(_COLUMNS[lang]):
+    table = Table(title=_TITLES[lang], title_justify="left", box=None, pad_edge=False)
+    for position, title in enumerate(_COLUMNS):
         table.add_column(title, justify="left" if position == 0 else "right", no_wrap=position == 0)
     for gpu in found:
-        rates = (gpu.fp32_tflops, gpu.tf32_tflops, gpu.fp16_tflops, gpu.bf16_tflops, gpu.tdp_w, gpu.num_sms)
+        rates = (gpu.fp32_tflops, gpu.tf32_tflops, gpu.fp16_tflops, gpu.bf16_tflops, gpu.tdp_w)
         figures = (gpu.memory_gb, gpu.bandwidth_gb_s, *rates)
         shown = ("-" if figure is None else f"{figure:g}" for figure in figures)
-        table.add_row(gpu.name, gpu.compute_capability or "-", *shown)
+        table.add_row(gpu.name.removeprefix("NVIDIA "), gpu.compute_capability or "-", *shown)
     return table

@@ -303,7 +303,8 @@ _NVML_PROBLEMS = {
 
 def _host_checks(host: Host, devices: tuple[Device, ...], facts: Facts) -> Iterator[Check]:
     yield from _software_checks(host, [device for device in devices if device.kind == "cuda"])
-    yield from _nvml_checks(host, facts)
+    if not any(device.kind == "cuda" for device in devices):
+        yield from _nvml_checks(host, facts)
     if facts.old_binding and facts.nvml_problem != "wrong_binding":
         yield _check("BINDING-OLD")
     shared = host.shared_memory_bytes

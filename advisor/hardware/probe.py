@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from advisor.hardware.accelerators import read_accelerators
 from advisor.hardware.cards import FIELDS, Readings, mig_slices, read_card
 from advisor.hardware.checks import Facts, find_checks
 from advisor.hardware.choice import choose_device
@@ -46,6 +47,8 @@ def probe(
         )
         cards = _read_cards(nvml, environ, host)
         problem = nvml.problem
+    others = read_accelerators(host, len(cards))
+    cards += tuple(_with_usable(replace(device, peaks=peaks_of(device))) for device in others)
     if kernels is None:
         wanted = bool(cards) and host.torch_cuda_version is not None
         kernels = read_kernels() if wanted else Reading(reason="not_asked")
