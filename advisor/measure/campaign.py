@@ -77,7 +77,7 @@ def measure_settings(
         groups: list[list[Trial]] = [[]]
         in_order = [present, *sorted(others, key=lambda trial: trial.setting)]
         for trial, following in zip(in_order, [*in_order[1:], None], strict=True):
-            if not _may_fit(trial, trials):
+            if not _may_fit(trial, trials, place.budget_bytes):
                 continue
             trial.start()
             if following is not None:
@@ -88,9 +88,10 @@ def measure_settings(
             on_progress(f"measuring {trial.micro_batch} x {trial.accumulation} ...")
             trial.warm_up(subject, place, timeout_s)
             on_progress(f"measured {trial.micro_batch} x {trial.accumulation}: {trial.summary()}")
-            groups[-1].append(trial)
-            if trial is present and trial.failure is not None and trial.failure.outcome == "error":
-                break  # the user's own step raises: nothing else is worth a trial
+            if trial.failure is None:
+                groups[-1].append(trial)
+            elif trial is present and trial.failure.outcome != "oom":
+                break  # the user's own step raises or hangs: nothing else is worth a trial
         on_progress("timing the settings in turns ...")
         _time_group(groups[-1], timeout_s)
         return Campaign(
@@ -122,10 +123,13 @@ class Trial:
         """Peak of the bytes taken from the device, over all steps so far."""
         return self._reserved_bytes
 
-    @property
-    def ran_out(self) -> bool:
-        """Whether there was not enough memory."""
-        return self.failure is not None and self.failure.outcome == "oom"
+    def ran_out(self, budget_bytes: int | None) -> bool:
+        """Whether there was not enough memory, or more was taken than is allowed."""
+        if self.failure is not None:
+            return self.failure.outcome == "oom"
+        if budget_bytes is None or self._reserved_bytes is None:
+            return False
+        return self._reserved_bytes > budget_bytes
 
     def start(self) -> Sandbox:
         """The child process, which is started the first time."""
@@ -146,7 +150,7 @@ class Trial:
         )
         built = self.start().build(order, timeout_s=timeout_s)
         if isinstance(built, Failure):
-            self.failure = built
+            self._fail(built)
             return
         self.built = built
         self._first_step_s = self._step(tracks_memory=False, timeout_s=timeout_s)
@@ -196,7 +200,7 @@ class Trial:
     def _step(self, *, tracks_memory: bool, timeout_s: float) -> float | None:
         report = self.start().step(tracks_memory=tracks_memory, timeout_s=timeout_s)
         if isinstance(report, Failure):
-            self.failure = report
+            self._fail(report)
             return None
         self._num_steps += 1
         if tracks_memory:
@@ -205,6 +209,10 @@ class Trial:
             self._reserved_bytes = max(report.peak_reserved_bytes, self._reserved_bytes or 0)
         return report.step_s
 
+    def _fail(self, failure: Failure) -> None:
+        self.failure = failure
+        self.close()  # its memory must be free before the next one is measured
+
 
 def _time_group(group: list[Trial], timeout_s: float) -> None:
     interleave({trial.setting: partial(trial.timed_step, timeout_s) for trial in group if trial.failure is None})
@@ -212,8 +220,8 @@ def _time_group(group: list[Trial], timeout_s: float) -> None:
         trial.close()
 
 
-def _may_fit(trial: Trial, trials: list[Trial]) -> bool:
-    return not any(other.ran_out and other.micro_batch < trial.micro_batch for other in trials)
+def _may_fit(trial: Trial, trials: list[Trial], budget_bytes: int | None) -> bool:
+    return not any(other.ran_out(budget_bytes) and other.micro_batch < trial.micro_batch for other in trials)
 
 
 def _fit_together(group: list[Trial], trials: list[Trial], place: Place) -> bool:

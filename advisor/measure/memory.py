@@ -145,7 +145,7 @@ class LiveTensors(TorchDispatchMode):
     """Counts the bytes of all storages of one device type that are alive, and their peak."""
 
     def __init__(self, device_type: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._device_type = device_type
         self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self.live_bytes = 0

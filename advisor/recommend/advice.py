@@ -153,7 +153,11 @@ def _peak_bytes(one: Appraisal) -> float:
 
 
 def _limits(evidence: Evidence) -> Limits:
-    failed = [p.measurement.micro_batch for p in evidence.campaign.points if p.measurement.outcome == "oom"]
+    failed = [
+        p.measurement.micro_batch
+        for p in evidence.campaign.points
+        if p.measurement.outcome == "oom" or exceeds(p.measurement, evidence.budget_bytes)
+    ]
     return Limits(
         budget_bytes=evidence.budget_bytes, max_batch=evidence.max_batch, smallest_failed=min(failed, default=None)
     )

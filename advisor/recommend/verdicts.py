@@ -120,7 +120,7 @@ def _changed_batch_reasons(one: Appraisal, present: Appraisal, num_items: int) -
     return [
         reason("!", "scaled_lr", present_lr=present_lr.value, lr=lr.value, low=lr.low, high=lr.high),
         reason("!", "no_noise_scale", low=one.progress.low, high=one.progress.high) if unknown else None,
-        reason("-" if steps < present_steps else "+", "steps_per_epoch", steps=steps, present_steps=present_steps),
+        reason("!", "steps_per_epoch", steps=steps, present_steps=present_steps),
         reason("!", "retune", factor=factor) if needs_retuning(present.effective_batch, one.effective_batch) else None,
     ]
 

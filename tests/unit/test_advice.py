@@ -171,6 +171,9 @@ def test_infeasible_options_say_why() -> None:
     assert [one.id for one in option(advice, "no_accumulation").reasons] == ["does_not_fit"]
     assert [one.id for one in option(advice, "larger_batch").reasons] == ["out_of_memory"]
     assert [one.id for one in option(advise(points, max_batch=20), "larger_batch").reasons] == ["over_max_batch"]
+    smaller = [PRESENT, point((16, 1), mib=2000)]
+    (only,) = option(advise(smaller), "larger_batch").reasons
+    assert only.text == "Not run: micro-batch 16, which is smaller, does not fit already."
     for outcome, name in (("timeout", "timed_out"), ("error", "failed"), ("non_finite", "non_finite")):
         advice = advise([*points, point((32, 1), outcome=outcome)])
         assert [one.id for one in option(advice, "larger_batch").reasons] == [name]
