@@ -1,7 +1,7 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, measured, outcome, plan
+from reports import choices, measured, outcome, plan, troubles
 from reports.blocks import Document, Lang, Section
 from reports.run import RunView
 from reports.wording import Wording, day
@@ -38,7 +38,7 @@ def _planned(advice: Advice, run: RunView | None, w: Wording) -> tuple[Section, 
         choices.milestones(advice, w),
         choices.monitoring(advice, w),
         choices.checkpoints(advice, w),
-        choices.troubleshooting(advice, w, run.name if run else None),
+        troubles.troubleshooting(advice, run, w),
     )
 
 

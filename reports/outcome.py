@@ -74,7 +74,8 @@ def _compared(name: str, predicted: Figure, actual: Figure, w: Wording) -> tuple
     expected, happened = predicted.claim.value, actual.claim.value
     difference, inside = "-", "-"
     if expected and happened is not None:
-        difference = f"{100 * (happened / expected - 1):+.1f}{m.percent_sign}"
+        ratio = happened / expected
+        difference = f"{100 * (ratio - 1):+.1f}{m.percent_sign}" if ratio < 2 else f"× {ratio:.3g}"
         low, high = predicted.claim.low, predicted.claim.high
         if low is not None and high is not None:
             inside = m.yes if low <= happened <= high else m.no
@@ -87,12 +88,12 @@ def _what_happened(run: RunView, w: Wording) -> list[Block]:
     if best is not None:
         value = best.loss if best.ema_loss is None else best.ema_loss
         loss = Claim(value=value, basis="measured", source="metrics.jsonl: validation")
-        line = say(m.run_best_validation, loss=w.number(loss), samples=units.format_count(best.samples))
+        line = say(m.run_best_validation, loss=w.loss(loss), samples=units.format_count(best.samples))
         items.append(Bullet(mark="i", line=line))
     last = run.train[-1] if run.train else None
     if last is not None and last.loss is not None:
         loss = Claim(value=last.loss, basis="measured", source="metrics.jsonl: train")
-        line = say(m.run_last_loss, loss=w.number(loss), samples=units.format_count(last.samples))
+        line = say(m.run_last_loss, loss=w.loss(loss), samples=units.format_count(last.samples))
         items.append(Bullet(mark="i", line=line))
     if run.checkpoints_samples:
         kept = m.list_separator.join(units.format_count(samples) for samples in run.checkpoints_samples)

@@ -76,6 +76,10 @@ class Wording:
         """``0.9950``: as many digits as the value has, at most six."""
         return self._figure(claim, lambda value: f"{value:.6g}")
 
+    def loss(self, claim: Claim) -> Figure:
+        """``0.1859``: four digits, as in the log."""
+        return self._figure(claim, lambda value: f"{value:.4g}")
+
     def rate(self, claim: Claim) -> Figure:
         """``321``: samples in a second, three digits."""
         return self._figure(claim, spelled_count)

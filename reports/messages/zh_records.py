@@ -105,7 +105,7 @@ CHECKS: dict[str, tuple[str, str | None]] = {
     "DRIVER": ("驱动最高支持 CUDA {driver_cuda}，而这个 PyTorch 需要 {torch_cuda}：GPU 不能用。", "{install}"),
     "DRIVER-OLD": (
         "驱动只支持 CUDA {driver_cuda}，对现在的 PyTorch 来说太旧：GPU 不能用。",
-        "计算能力 7.5 及以上的 GPU 请安装 580 或更新的驱动，更早的请安装 535 分支，然后重启",
+        "sudo apt install nvidia-driver-580 && sudo reboot    # Ubuntu；其他系统请从 NVIDIA 网站安装 580 分支",
     ),
     "ARCH": ("这个 PyTorch（{torch}）没有计算能力 {cc} 的内核：第一个运算就会失败。", "{install}"),
     "ARCH-NONE": (
@@ -160,6 +160,10 @@ CHECKS: dict[str, tuple[str, str | None]] = {
     "THROTTLE-HEAT": (
         "GPU 过热（{temperature_c} °C），正在降频：每一步都会变慢。",
         "清理风扇、保持风道畅通；或者降低发热：sudo nvidia-smi -i {nvml_index} -pl {lower_w}",
+    ),
+    "THROTTLE-HOT": (
+        "GPU 过热，正在降频：每一步都会变慢。",
+        "清理风扇、保持风道畅通；笔记本电脑请放在硬而平的桌面上",
     ),
     "THROTTLE-HARDWARE": (
         "显卡硬件在强制降频（供电或硬件保护）：每一步都会变慢。",

@@ -157,6 +157,17 @@ def test_a_run_with_another_batch_is_not_compared(run: RunView) -> None:
     assert not any(isinstance(block, Table) for block in section(document, "actual").blocks)
 
 
+def test_commands_against_trouble_carry_the_values_of_the_run(run: RunView) -> None:
+    planned, done = build_document(sample_advice(), None, "en"), build_document(sample_advice(), run, "en")
+    before = text_of(section(planned, "troubleshooting"), planned)
+    assert "train_batch_size = 8\ngradient_accumulate_every = 2" in before
+    assert "train_lr = 5e-5" in before and "cfgadvise sample RUN --checkpoint 1200000" in before
+    after = text_of(section(done, "troubleshooting"), done)
+    assert "cfgadvise train --config run-01/config.toml --set lr=5e-5 --out run-01-lr-5e-5" in after
+    assert "--set micro_batch=8 --set accumulation=2" in after
+    assert "train_lr" not in after and "RUN" not in after
+
+
 def test_a_killed_run_without_anything_still_makes_a_report(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "samples": 1')
     for lang in ("en", "zh"):
