@@ -1,20 +1,21 @@
-"""What is wrong on this machine, what it costs, and the line that mends it. Pure functions of facts.
+"""What is wrong on this machine: pure functions from facts to checks.
 
-``CATALOGUE`` holds the English sentences by identity; another language needs only the ``id`` and
-``values`` of a :class:`advisor.records.Check`. Values of a check about a card always hold ``uuid``,
-``nvml_index`` and ``name``.
+The sentences are in :mod:`advisor.hardware.check_texts`. The values of a check about a card always
+hold its ``uuid``, ``nvml_index`` and ``name``.
 """
 
 from collections.abc import Callable, Iterator
 
 from advisor.hardware import wheels
+from advisor.hardware.check_texts import CATALOGUE
 from advisor.hardware.nvml import Reading
-from advisor.records import Check, Device, Host, Severity, Value, record
+from advisor.records import Check, Device, Host, Value, record
 from advisor.units import GIB, format_bytes
 
 _OTHERS_FRAC = 0.02  # less than this of a card is a driver's housekeeping, not somebody's job
 _CAPPED_FRAC = 0.97
 _SLOW_CLOCK_FRAC = 0.85
+_COOLER_FRAC = 0.8
 _BUSY_FRAC = 0.5
 _NARROW_LANES = 8
 _NUM_SHOWN = 3
@@ -35,236 +36,6 @@ class Facts:
     nvml_problem: str | None
     kernels: Reading[tuple[str, ...]]
     old_binding: bool = False
-
-
-@record
-class CheckText:
-    """The sentences of one check, with places for its values."""
-
-    severity: Severity
-    message: str
-    fix: str | None = None
-
-
-CATALOGUE: dict[str, CheckText] = {
-    "TORCH": CheckText(
-        severity="blocker",
-        message="PyTorch is not installed: nothing can be measured or trained.",
-        fix="{install}",
-    ),
-    "NVML-LIBRARY": CheckText(
-        severity="warning",
-        message="PyTorch is built for CUDA {torch_cuda}, but no NVIDIA driver was found: training runs on the CPU.",
-        fix="Install the NVIDIA driver and reboot; in a container, start it with --gpus all",
-    ),
-    "NVML-DRIVER": CheckText(
-        severity="blocker",
-        message="The NVIDIA driver is installed but not loaded: no GPU can be used.",
-        fix="sudo modprobe nvidia    # if that fails, reboot",
-    ),
-    "NVML-MISMATCH": CheckText(
-        severity="blocker",
-        message="The NVIDIA driver was updated but the old one is still loaded: no GPU can be used until a reboot.",
-        fix="sudo reboot",
-    ),
-    "NVML-FAILED": CheckText(
-        severity="warning",
-        message="NVIDIA's management library does not answer ({reason}): memory and power of the GPUs are unknown.",
-        fix="nvidia-smi    # shows the driver's own message",
-    ),
-    "BINDING": CheckText(
-        severity="blocker",
-        message="The deprecated package 'pynvml' hides 'nvidia-ml-py': the GPUs cannot be read.",
-        fix="pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py",
-    ),
-    "BINDING-OLD": CheckText(
-        severity="info",
-        message="The deprecated package 'pynvml' is installed beside 'nvidia-ml-py'; PyTorch warns about it.",
-        fix="pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py",
-    ),
-    "CPU-WHEEL": CheckText(
-        severity="blocker",
-        message="This PyTorch ({torch}) is built without CUDA: the GPU stays idle and training runs on the CPU.",
-        fix="{install}",
-    ),
-    "DRIVER": CheckText(
-        severity="blocker",
-        message="The driver speaks CUDA {driver_cuda}, this PyTorch needs {torch_cuda}: the GPU cannot be used.",
-        fix="{install}",
-    ),
-    "DRIVER-OLD": CheckText(
-        severity="blocker",
-        message="The driver speaks only CUDA {driver_cuda}, too old for any current PyTorch: the GPU cannot be used.",
-        fix="Install a driver of branch 580 or newer for GPUs from 7.5 on, else of branch 535, and reboot",
-    ),
-    "ARCH": CheckText(
-        severity="blocker",
-        message="This PyTorch ({torch}) has no kernels for compute capability {cc}: the first operation fails.",
-        fix="{install}",
-    ),
-    "ARCH-NONE": CheckText(
-        severity="blocker",
-        message="No current PyTorch has kernels for compute capability {cc}: this GPU cannot train.",
-        fix="cfgadvise recommend --device cpu",
-    ),
-    "ARCH-LAST": CheckText(
-        severity="info",
-        message="Compute capability {cc} works with this PyTorch; 2.14 for CUDA 12.6 is the last release for it.",
-        fix='pip install "torch<2.15" --index-url https://download.pytorch.org/whl/cu126',
-    ),
-    "ARCH-UNKNOWN": CheckText(
-        severity="warning",
-        message="PyTorch could not be asked for its kernels ({reason}): whether it runs on this GPU is unknown.",
-        fix='python -c "import torch; print(torch.cuda.get_arch_list())"',
-    ),
-    "LOST": CheckText(
-        severity="blocker",
-        message="{name} has fallen off the bus ({reason}): it answers nothing until the machine restarts.",
-        fix="sudo reboot    # if it comes back: check its power cable, temperature and `dmesg | grep Xid`",
-    ),
-    "NO-PERMISSION": CheckText(
-        severity="blocker",
-        message="{name} may not be used by this account (no permission).",
-        fix="sudo usermod -aG video,render $USER    # then log in again; in a container, pass the device in",
-    ),
-    "MEMORY-UNKNOWN": CheckText(
-        severity="warning",
-        message="The free memory cannot be read ({reason}): the largest batch has to be found by careful trial.",
-        fix="cfgadvise recommend --memory-budget 8GiB    # what you know to be free",
-    ),
-    "DISPLAY": CheckText(
-        severity="warning",
-        message="A desktop is drawn on this GPU: it holds memory, and takes more while you use it.",
-        fix="sudo systemctl isolate multi-user.target    # ends the desktop; `graphical.target` brings it back",
-    ),
-    "DISPLAY-WINDOWS": CheckText(
-        severity="warning",
-        message="Windows draws its desktop on this GPU: it holds memory, and takes more while you use it.",
-        fix="Connect the screen to the processor's own graphics, or close browsers and games while training",
-    ),
-    "OTHERS": CheckText(
-        severity="warning",
-        message="Other processes hold {used} ({percent} %) of this GPU's memory: {processes}.",
-        fix="ps -fp {pids}    # shows whose they are; end them, or choose another GPU with --device",
-    ),
-    "OTHERS-UNNAMED": CheckText(
-        severity="warning",
-        message="Other processes hold {used} ({percent} %) of this GPU's memory.",
-        fix="nvidia-smi    # names them; end them, or choose another GPU with --device",
-    ),
-    "OTHERS-OUTSIDE": CheckText(
-        severity="warning",
-        message="Processes that this container cannot name hold {used} ({percent} %) of this GPU's memory.",
-        fix="nvidia-smi    # on the host, names them; or choose another GPU with --device",
-    ),
-    "THROTTLE-POWER": CheckText(
-        severity="warning",
-        message="The GPU is slowed down by its power limit: {limit_w} W of {default_w} W by default ({percent} %).",
-        fix="sudo nvidia-smi -i {nvml_index} -pl {default_w}",
-    ),
-    "POWER-FULL": CheckText(
-        severity="info",
-        message="The GPU works at its default power limit of {limit_w} W, as a well-used one does under load.",
-    ),
-    "THROTTLE-HEAT": CheckText(
-        severity="warning",
-        message="The GPU is slowed down because it is too hot ({temperature_c} degrees C): steps take longer.",
-        fix="Clean the fans and free the air path; or lower the heat: sudo nvidia-smi -i {nvml_index} -pl {lower_w}",
-    ),
-    "THROTTLE-HARDWARE": CheckText(
-        severity="warning",
-        message="The board itself slows the GPU down (power brake or hardware slowdown): steps take longer.",
-        fix="Check the GPU's power cables and the power supply; nvidia-smi -i {nvml_index} -q -d PERFORMANCE",
-    ),
-    "POWERCAP": CheckText(
-        severity="warning",
-        message="The power limit is {limit_w} W of {default_w} W by default ({percent} %): slower under load.",
-        fix="sudo nvidia-smi -i {nvml_index} -pl {default_w}",
-    ),
-    "CLOCK": CheckText(
-        severity="warning",
-        message="Under load the GPU runs at {clock_mhz} MHz of {max_mhz} MHz.",
-        fix="sudo nvidia-smi -i {nvml_index} -rgc    # removes a clock limit, if one was set",
-    ),
-    "PCIE": CheckText(
-        severity="warning",
-        message="The PCIe link is x{width} of x{max_width}: copies to the GPU run at {percent} % of their speed. "
-        "Harmless once latents are cached on the GPU.",
-        fix="Move the card to a full-length slot, or reseat it and its riser cable",
-    ),
-    "PCIE-GEN": CheckText(
-        severity="info",
-        message="Under load the PCIe link is generation {generation} of {max_generation}: copies are slower. "
-        "Harmless once latents are cached on the GPU.",
-        fix="Set the slot's PCIe speed to 'auto' in the firmware set-up; a riser cable may limit it",
-    ),
-    "MIG": CheckText(
-        severity="info",
-        message="This is a MIG slice of {total}: its memory is its own, its energy cannot be measured.",
-        fix="CUDA_VISIBLE_DEVICES={uuid}    # in front of the command, chooses this slice",
-    ),
-    "MIG-EMPTY": CheckText(
-        severity="blocker",
-        message="MIG is switched on but no slice exists: CUDA finds nothing to run on.",
-        fix="sudo nvidia-smi -i {nvml_index} -mig 0    # the whole card again; `nvidia-smi mig -cgi` makes slices",
-    ),
-    "ECC": CheckText(
-        severity="warning",
-        message="{count} memory errors could not be corrected since the last reboot: results may be wrong.",
-        fix="sudo reboot    # if they return: nvidia-smi -i {nvml_index} -q -d ECC,ROW_REMAPPER, and replace the card",
-    ),
-    "SYSMEM": CheckText(
-        severity="warning",
-        message="On Windows and WSL the driver lends system memory instead of failing: too large a batch does not "
-        "stop, it becomes many times slower.",
-        fix="NVIDIA Control Panel > Manage 3D settings > CUDA - Sysmem Fallback Policy > Prefer No Sysmem Fallback",
-    ),
-    "BF16": CheckText(
-        severity="info",
-        message="No fast bfloat16 (compute capability {cc}): use float16 with loss scaling.",
-        fix="cfgadvise recommend --precision fp16",
-    ),
-    "BF16-FP32": CheckText(
-        severity="info",
-        message="No tensor cores (compute capability {cc}): neither bfloat16 nor float16 makes training much faster.",
-        fix="cfgadvise recommend --precision fp32",
-    ),
-    "COMPUTE-PROHIBITED": CheckText(
-        severity="blocker",
-        message="The GPU's compute mode is 'prohibited': no program may compute on it.",
-        fix="sudo nvidia-smi -i {nvml_index} -c DEFAULT",
-    ),
-    "COMPUTE-EXCLUSIVE": CheckText(
-        severity="blocker",
-        message="The GPU's compute mode is 'exclusive_process': the process that runs on it keeps all others out.",
-        fix="sudo nvidia-smi -i {nvml_index} -c DEFAULT",
-    ),
-    "HIDDEN": CheckText(
-        severity="info",
-        message="CUDA_VISIBLE_DEVICES hides {name} from training.",
-        fix="CUDA_VISIBLE_DEVICES={uuid}    # in front of the command, chooses it",
-    ),
-    "ORDER": CheckText(
-        severity="info",
-        message="CUDA orders cards by speed, nvidia-smi by slot; which one is cuda:{index} here is a guess.",
-        fix="export CUDA_DEVICE_ORDER=PCI_BUS_ID    # makes both orders the same",
-    ),
-    "SHM": CheckText(
-        severity="warning",
-        message="/dev/shm has {free}: data loaders with several workers fail with a bus error.",  # noqa: S108
-        fix="docker run --shm-size=8g ...    # or --ipc=host",
-    ),
-    "DISK": CheckText(
-        severity="warning",
-        message="Only {free} are free on the disk of this folder: checkpoints may not fit.",
-        fix="Free some space, or write elsewhere: cfgadvise train --out /path/with/space",
-    ),
-    "CORES": CheckText(
-        severity="info",
-        message="Only one CPU core may be used: loading data and launching kernels share it.",
-        fix="In a container, raise its limit: docker run --cpus 4 ...",
-    ),
-}
 
 
 def find_checks(host: Host, devices: tuple[Device, ...], facts: Facts) -> tuple[Check, ...]:
@@ -351,8 +122,8 @@ def _software_checks(host: Host, cards: list[Device]) -> Iterator[Check]:
 
 
 def _lost(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
-    reason = device.unknown.get("name") or device.unknown.get("total_bytes")
-    if reason in ("lost", "reset_required") or device.unknown.get("uuid") == "lost":
+    reason = next((reason for reason in device.unknown.values() if reason in ("lost", "reset_required")), None)
+    if reason is not None:
         yield _check("LOST", device, reason=reason)
     elif device.unknown.get("name") == "no_permission":
         yield _check("NO-PERMISSION", device)
@@ -361,14 +132,15 @@ def _lost(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
 def _kernels(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     """Whether this torch carries code that this card can run."""
     cc, driver_cuda = device.compute_capability, host.driver_cuda_version
-    if host.torch_version is None or cc is None or (driver_cuda and wheels.major(driver_cuda) < _OLDEST_CUDA):
+    if host.torch_version is None or cc is None or device.nvml_index is None:
+        return
+    if wheels.install_line(None, [cc], None, host.machine) is None:
+        yield _check("ARCH-NONE", device, cc=cc)
         return
     install = wheels.install_line(host.torch_version, [cc], driver_cuda, host.machine)
-    if install is None:
-        yield _check("ARCH-NONE", device, cc=cc)
-    elif host.torch_cuda_version is None:
+    if install is None or host.torch_cuda_version is None:
         return  # said once for all cards
-    elif facts.kernels.value is None:
+    if facts.kernels.value is None:
         yield _check("ARCH-UNKNOWN", device, reason=facts.kernels.reason)
     elif not wheels.runs_on(facts.kernels.value, cc):
         yield _check("ARCH", device, cc=cc, torch=host.torch_version, install=install)
@@ -414,9 +186,11 @@ def _is_windows(device: Device, host: Host) -> bool:
 def _throttling(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     reasons = set(device.throttle_reasons or ())
     if reasons & {"software_thermal", "hardware_thermal"}:
-        lower_w = _watts(0.8 * device.power_limit_w if device.power_limit_w else None)
-        temperature = None if device.temperature_c is None else round(device.temperature_c)
-        yield _check("THROTTLE-HEAT", device, temperature_c=temperature, lower_w=lower_w)
+        if device.temperature_c is None or device.power_limit_w is None:  # as on laptops
+            yield _check("THROTTLE-HOT", device)
+        else:
+            lower_w = _watts(_COOLER_FRAC * device.power_limit_w)
+            yield _check("THROTTLE-HEAT", device, temperature_c=round(device.temperature_c), lower_w=lower_w)
     if "power_brake" in reasons or ("hardware_slowdown" in reasons and "hardware_thermal" not in reasons):
         yield _check("THROTTLE-HARDWARE", device)
 

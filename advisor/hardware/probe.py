@@ -118,6 +118,8 @@ def _card_device(nvml_index: int, readings: Readings, numbering: Numbering, host
         unknown["index"] = _why_unnumbered(readings)
     elif not numbering.certain:
         unknown["index"] = "order_guessed"
+    if not host.os.startswith("Windows"):
+        unknown.pop("driver_model", None)  # no other system has one
     values["name"] = values["name"] or f"GPU {nvml_index}"
     values["integrated"] = bool(_INTEGRATED.search(values["name"]))
     if values["total_bytes"] is None and values["integrated"]:

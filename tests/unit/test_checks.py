@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.hardware.checks import CATALOGUE, Facts, find_checks
+from advisor.hardware.check_texts import CATALOGUE
+from advisor.hardware.checks import Facts, find_checks
 from advisor.hardware.nvml import Reading
 from advisor.hardware.wheels import install_line, runs_on
 from advisor.records import Check, Device, DeviceProcess, Host
@@ -85,7 +86,7 @@ PLANTED = {
     "ARCH-NONE": lambda: found(compute_capability="3.7"),
     "ARCH-LAST": lambda: found(CU126_HOST, CU126_KERNELS, compute_capability="7.0"),
     "ARCH-UNKNOWN": lambda: found(facts=replace(FACTS, kernels=Reading(reason="torch_failed"))),
-    "LOST": lambda: found(unknown={"name": "lost"}, compute_capability=None),
+    "LOST": lambda: found(unknown={"processes": "lost"}, processes=None),
     "NO-PERMISSION": lambda: found(unknown={"name": "no_permission"}, compute_capability=None),
     "MEMORY-UNKNOWN": lambda: found(unknown={"usable_bytes": "not_supported"}, usable_bytes=None),
     "DISPLAY": lambda: found(processes=(SCREEN,)),
@@ -96,6 +97,7 @@ PLANTED = {
     "THROTTLE-POWER": lambda: found(throttle_reasons=("power_cap",), power_limit_w=280),
     "POWER-FULL": lambda: found(throttle_reasons=("power_cap",)),
     "THROTTLE-HEAT": lambda: found(throttle_reasons=("hardware_slowdown", "hardware_thermal")),
+    "THROTTLE-HOT": lambda: found(throttle_reasons=("software_thermal",), power_limit_w=None),
     "THROTTLE-HARDWARE": lambda: found(throttle_reasons=("power_brake",)),
     "POWERCAP": lambda: found(power_limit_w=280),
     "CLOCK": lambda: found(sm_clock_mhz=1000),
@@ -167,6 +169,11 @@ def test_what_concerns_all_cards_is_said_once():
     host = replace(HOST, torch_version="2.13.0+cpu", torch_cuda_version=None)
     cards = tuple(replace(CARD, index=k, nvml_index=k, uuid=f"GPU-{k}") for k in range(8))
     assert [check.id for check in find_checks(host, cards, FACTS)] == ["CPU-WHEEL"]
+
+
+def test_a_card_too_old_for_any_build_is_not_blamed_on_the_driver_alone():
+    checks = found(replace(HOST, driver_cuda_version="11.4"), compute_capability="3.7")
+    assert "ARCH-NONE" in [check.id for check in checks]
 
 
 def test_shared_memory_matters_only_in_containers():
