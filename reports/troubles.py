@@ -39,7 +39,7 @@ def _smaller_batch(advice: Advice, run: RunView | None, w: Wording) -> str:
     note = w.messages.oom_note.format(batch=micro_batch * accumulation)
     if run is not None:
         changed = f"--set micro_batch={smaller} --set accumulation={more}"
-        return f"{_again(run)} {changed} --out {_quoted(run, 'smaller')}  # {note}"
+        return f"{_again(run)} {changed} --out {_quoted(run, 'smaller')}\n# {note}"
     return f"train_batch_size = {smaller}\ngradient_accumulate_every = {more}  # {note}"
 
 
@@ -54,7 +54,7 @@ def _other_lr(advice: Advice, run: RunView | None, factor: float, w: Wording) ->
 
 
 def _again(run: RunView) -> str:
-    return f"cfgadvise train --config {shlex.quote(f'{run.name}/config.toml')}"
+    return f"cfgadvise train --config {shlex.quote(f'{run.name}/config.toml')} \\\n   "
 
 
 def _quoted(run: RunView, suffix: str) -> str:

@@ -203,7 +203,7 @@ CHECKS: dict[str, tuple[str, str | None]] = {
     ),
     "BF16": (
         "没有快速的 bfloat16（计算能力 {cc}）：请用 float16 加 loss scaling。",
-        "cfgadvise recommend --precision fp16",
+        'with torch.autocast("cuda", torch.float16): ...    # 反向传播配合 torch.amp.GradScaler()',
     ),
     "BF16-FP32": (
         "没有 Tensor Core（计算能力 {cc}）：bfloat16 和 float16 都不会明显加快训练。",

@@ -163,7 +163,7 @@ def test_commands_against_trouble_carry_the_values_of_the_run(run: RunView) -> N
     assert "train_batch_size = 8\ngradient_accumulate_every = 2" in before
     assert "train_lr = 5e-5" in before and "cfgadvise sample RUN --checkpoint 1200000" in before
     after = text_of(section(done, "troubleshooting"), done)
-    assert "cfgadvise train --config run-01/config.toml --set lr=5e-5 --out run-01-lr-5e-5" in after
+    assert "cfgadvise train --config run-01/config.toml \\\n    --set lr=5e-5 --out run-01-lr-5e-5" in after
     assert "--set micro_batch=8 --set accumulation=2" in after
     assert "train_lr" not in after and "RUN" not in after
 
