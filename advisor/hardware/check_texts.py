@@ -197,7 +197,7 @@ CATALOGUE: dict[str, CheckText] = {
     "BF16": CheckText(
         severity="info",
         message="No fast bfloat16 (compute capability {cc}): use float16 with loss scaling.",
-        fix="cfgadvise recommend --precision fp16",
+        fix='with torch.autocast("cuda", torch.float16): ...    # and torch.amp.GradScaler() around the backward pass',
     ),
     "BF16-FP32": CheckText(
         severity="info",
