@@ -71,7 +71,7 @@ def machine(nvml_scenario, monkeypatch):
 def test_probe_of_every_scenario_is_as_recorded(machine, scenario):
     text = schema.to_json(machine(scenario)) + "\n"
     path = GOLDEN / f"{scenario}.json"
-    if os.environ.get("CFGADVISE_RECORD_GOLDEN"):
+    if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
 
