@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from advisor.hardware.checks import CATALOGUE
+from advisor.hardware.check_texts import CATALOGUE
 from advisor.recommend import options, scaling
 from advisor.recommend.reasons import NOTES, REASONS
 from advisor.records import Claim, Measurement, StepTime
@@ -29,7 +29,7 @@ def placeholders(template: str) -> set[str]:
 
 def flat(messages: Messages) -> dict[str, str]:
     """Every sentence of a catalogue, except those of records."""
-    found = {}
+    found: dict[str, str] = {}
     for field in dataclasses.fields(Messages):
         value = getattr(messages, field.name)
         if field.name in RECORDS:
