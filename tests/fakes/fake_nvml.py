@@ -1,4 +1,4 @@
-# ruff: noqa: N802, N815 - the names are NVML's
+# ruff: noqa: N802 - the names are NVML's
 """A scripted NVML library that the real ``pynvml`` calls: ``pynvml.nvmlLib`` replaced by an object.
 
 The world is a scenario file of ``key=value`` lines, shared with the C fake beside this file:
