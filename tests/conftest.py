@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 _REPORTED = ("torch", "diffusers", "optuna", "numpy", "scikit-learn", "safetensors", "typer", "rich")
-_LOCALE = ("CFGADVISE_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+_FOREIGN = ("CFGADVISE_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+_FOREIGN += ("PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "TYPER_USE_RICH")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's package is imported
 
@@ -40,7 +41,7 @@ def own_world(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(cwd)
     for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(home))
-    for name in _LOCALE:
+    for name in _FOREIGN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("MPLCONFIGDIR", str(shared_cache))

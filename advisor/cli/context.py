@@ -78,6 +78,7 @@ def print_answer(answer: "str | RenderableType") -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again, and fails, on leaving
         raise StorageError(f"cannot write the answer to stdout: {error.strerror}; nothing else is wrong") from error
 
 
