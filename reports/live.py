@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor import units
-from advisor.records import Progress
+from advisor.records import Note, Progress
 from reports.blocks import Lang
 from reports.messages.catalogue import messages_in
 from reports.terminal import encodable
+from reports.wording import Wording
 
 COLUMNS = 80
 NUM_NOTES_SHOWN = 2
@@ -29,9 +30,16 @@ class Screen:
     """
 
     def __init__(
-        self, lang: Lang, stream: TextIO, *, interval_s: float = 30, clock: Callable[[], float] = time.monotonic
+        self,
+        lang: Lang,
+        stream: TextIO,
+        *,
+        device_kind: str = "cpu",
+        interval_s: float = 30,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lang: Lang = lang
+        self._wording = Wording(lang, device_kind)
         self._m = messages_in(lang)
         self._stream = stream
         self._interval_s, self._clock = interval_s, clock
@@ -64,8 +72,9 @@ class Screen:
         elif self._printed_at is None or self._clock() - self._printed_at >= self._interval_s:
             self._print_line(progress)
 
-    def note(self, text: str) -> None:
+    def note(self, note: Note) -> None:
         """Show a remark: on the screen's last lines, or as a line of its own at once."""
+        text = "".join(map(str, self._wording.note(note)))
         if self._live is None:
             self._write(f"! {text}")
             return

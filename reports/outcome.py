@@ -98,7 +98,7 @@ def _what_happened(run: RunView, w: Wording) -> list[Block]:
     if run.checkpoints_samples:
         kept = m.list_separator.join(units.format_count(samples) for samples in run.checkpoints_samples)
         items.append(Bullet(mark="i", line=(m.run_checkpoints.format(checkpoints=kept),)))
-    items += [Bullet(mark="!", line=(m.run_warned.format(text=text),)) for text in run.run_warnings]
+    items += [Bullet(mark="!", line=w.note(warning)) for warning in run.run_warnings]
     return [Bullets(items=tuple(items))] if items else []
 
 

@@ -15,7 +15,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from advisor import schema, storage
 from advisor.errors import UsageError
-from advisor.records import Advice, Claim, Evaluation, record
+from advisor.records import Advice, Claim, Evaluation, Note, record
 from reports.folder import number, read_log, read_plain, read_record, whole
 
 Status = Literal["finished", "interrupted", "unfinished"]
@@ -90,7 +90,7 @@ class RunView:
     actual: Actual
     grids: tuple[SampleGrid, ...]
     checkpoints_samples: tuple[int, ...]
-    run_warnings: tuple[str, ...]
+    run_warnings: tuple[Note, ...]
     problems: tuple[str, ...]
 
     @property
@@ -133,9 +133,7 @@ def read_run(folder: Path) -> RunView:
         actual=_actual(train, events),
         grids=_grids(folder, events),
         checkpoints_samples=_checkpoints(folder),
-        run_warnings=tuple(
-            str(entry["text"]) for entry in events if entry.get("kind") == "warning" and "text" in entry
-        ),
+        run_warnings=tuple(_warning(entry) for entry in events if entry.get("kind") == "warning" and "text" in entry),
         problems=tuple(problems),
     )
 
@@ -189,6 +187,11 @@ def _batch(path: Path, problems: list[str]) -> tuple[int | None, int | None]:
     if not isinstance(batch, dict):
         return None, None
     return whole(batch.get("micro_batch")), whole(batch.get("accumulation"))
+
+
+def _warning(entry: Mapping[str, Any]) -> Note:
+    values = entry.get("values")
+    return Note(id=str(entry.get("id", "")), text=str(entry["text"]), values=values if isinstance(values, dict) else {})
 
 
 def _train_point(entry: Mapping[str, Any]) -> TrainPoint:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from advisor.errors import DataError
 from advisor.records import Note, record
 from trainer.config import BUNDLED_DIGITS
+from trainer.notes import note
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 MAX_PIXELS = 64_000_000  # a picture larger than this is a mistake or an attack
@@ -223,10 +224,9 @@ def _bundled_digits(image_size: int) -> Pictures:
 def _data_notes(files: PictureFiles, animated: list[str]) -> tuple[Note, ...]:
     notes = []
     if animated:
-        text = f"{len(animated)} animated pictures: only the first frame is used ({_listing(animated)})"
-        notes.append(Note(id="data_animated", text=text, values={"count": len(animated), "names": _listing(animated)}))
+        notes.append(note("data_animated", count=len(animated), names=_listing(animated)))
     if len(files.paths) == 1:
-        notes.append(Note(id="data_one_picture", text="only one picture: the result can only be a copy of it"))
+        notes.append(note("data_one_picture"))
     return tuple(notes)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from advisor.records import ClassifierAccuracy, Evaluation, Note
 from trainer.data import Pictures, Split
 from trainer.latents import Codec
+from trainer.notes import note
 from trainer.sampling import generate
 
 MAX_GENERATED = 1000
@@ -37,20 +38,19 @@ def evaluate(
     num_steps: int,
     seed: int,
     checkpoint_samples: int,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_note: Callable[[Note], None] = lambda _: None,
 ) -> Evaluation:
     """Generate pictures of every class and judge them by a classifier.
 
     They are drawn without guidance (1.0): guidance narrows each class, and a classifier needs its
     variety.
     """
-    on_progress(f"generating {num_generated} pictures to evaluate")
+    on_note(note("generating", count=num_generated))
     labels = np.arange(num_generated) % len(pictures.classes)
     x_NCHW = generate(model, torch.from_numpy(labels), seed=seed, num_steps=num_steps, guidance=1.0)
     accuracy, notes = None, []
     if len(pictures.classes) < 2 or not len(split.held_out):
-        text = "no classifier was trained: that takes two classes and held-out pictures"
-        notes.append(Note(id="evaluation_no_classifier", text=text))
+        notes.append(note("no_classifier"))
     else:
         accuracy = classifier_accuracy(codec.decode(x_NCHW), labels, pictures, split)
     return Evaluation(

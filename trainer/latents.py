@@ -23,8 +23,10 @@ from torch import Tensor
 
 from advisor import storage
 from advisor.errors import UsageError
+from advisor.records import Note
 from trainer.config import NO_VAE
 from trainer.data import Pictures
+from trainer.notes import note
 
 _CACHE_FILE = "latents.safetensors"
 _ENCODE_BATCH = 16
@@ -114,7 +116,7 @@ def load_codec(vae: str, device: torch.device | str) -> Codec:
 
 
 def encoded(
-    pictures: Pictures, codec: Codec, image_size: int, on_progress: Callable[[str], None] = lambda _: None
+    pictures: Pictures, codec: Codec, image_size: int, on_note: Callable[[Note], None] = lambda _: None
 ) -> Tensor:
     """What the network is trained on, for every picture: ``[N, C, H, W]``, float32 on the CPU.
 
@@ -129,7 +131,7 @@ def encoded(
     folder = _cache_root() / _cache_key(pictures, codec, image_size)
     if folder.exists() and not storage.folder_problem(folder):
         return safetensors.torch.load(storage.read_folder(folder)[_CACHE_FILE])["latents"]
-    on_progress(f"encoding {len(pictures.names)} pictures with the VAE; this is done once")
+    on_note(note("encoding", count=len(pictures.names)))
     latents = codec.encode(pictures.pixels)
     storage.write_folder(folder, {_CACHE_FILE: safetensors.torch.save({"latents": latents})})
     storage.remove_leftovers(folder.parent)

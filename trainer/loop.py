@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from advisor.errors import DeviceError, Interrupted, NonFiniteError
+from advisor.records import Note
 from trainer.config import TrainConfig
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.model import null_class
+from trainer.notes import note
 from trainer.order import Draws, draws
 from trainer.schedule import lr_at
 from trainer.state import TrainState
@@ -51,7 +53,7 @@ class Due:
     milestone: Callable[[int], None]
     checkpoint: Callable[[], None]
     report: Callable[[Window], None]
-    note: Callable[[str], None]
+    note: Callable[[Note], None]
 
 
 class Stepper:
@@ -162,7 +164,7 @@ def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, st
         before, micro_batch = state.samples_seen, stepper.micro_batch
         meter.add(*stepper.step())
         if stepper.micro_batch != micro_batch:
-            due.note(f"out of memory: micro-batch {micro_batch} -> {stepper.micro_batch}, same effective batch")
+            due.note(note("micro_batch_halved", before=micro_batch, after=stepper.micro_batch))
 
         milestones = _crossed(config.samples / config.num_milestones, before, state.samples_seen)
         validating = _crossed(config.validate_every_samples, before, state.samples_seen)

@@ -13,7 +13,7 @@ import torch
 
 from advisor import storage
 from advisor.errors import StorageError
-from advisor.records import Progress
+from advisor.records import Note, Progress
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.diffusion import Objective
@@ -21,6 +21,7 @@ from trainer.folder import RunFolder
 from trainer.journal import Journal, RemainingTime
 from trainer.latents import Codec
 from trainer.loop import Due, Stepper, Window
+from trainer.notes import note
 from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
 from trainer.validation import ValidationSet, best_ema_width
@@ -35,7 +36,7 @@ class Observers:
     """Who is told what while a run goes on."""
 
     on_progress: Callable[[Progress], None]
-    on_note: Callable[[str], None]
+    on_note: Callable[[Note], None]
 
 
 class PeakMemory:
@@ -183,7 +184,7 @@ class Occasions:
         path = self._folder.path / "samples" / f"sample-{k}.png"
         storage.write_atomically(path, png_bytes(draw_grid(self._codec.decode(x_NCHW), classes)))
         self._journal.event("sample", self._state.samples_seen, path=f"samples/{path.name}", milestone=k)
-        self._observers.on_note(f"samples at {self._state.samples_seen} pictures seen: {path}")
+        self._observers.on_note(note("samples_drawn", samples=self._state.samples_seen, path=str(path)))
 
     def checkpoint(self) -> None:
         """Save; a full disk is survived twice, since the next attempt may find room."""
@@ -196,12 +197,12 @@ class Occasions:
             self._failed_saves += 1
             if self._failed_saves >= _MAX_FAILED_SAVES:
                 raise
-            self.warn(f"no checkpoint at {self._state.samples_seen} samples: {error}")
+            self.warn(note("save_failed", samples=self._state.samples_seen, problem=str(error)))
             return
         self._failed_saves = 0
         self._journal.event("checkpoint", self._state.samples_seen, path=f"checkpoints/{path.name}")
 
-    def warn(self, text: str) -> None:
+    def warn(self, said: Note) -> None:
         """Say something that the user should know, and write it down."""
-        self._journal.event("warning", self._state.samples_seen, text=text)
-        self._observers.on_note(text)
+        self._journal.event("warning", self._state.samples_seen, text=said.text, id=said.id, values=said.values)
+        self._observers.on_note(said)

@@ -12,7 +12,7 @@ import torch
 
 from advisor import schema, storage
 from advisor.errors import DataError, Interrupted, NonFiniteError, UsageError
-from advisor.records import Advice, Evaluation
+from advisor.records import Advice, Evaluation, Note
 from trainer.checkpoint import load_newest
 from trainer.config import TrainConfig, changed_fields, preset_named, to_toml, updated_toml
 from trainer.data import Pictures, Split
@@ -23,6 +23,7 @@ from trainer.journal import Journal
 from trainer.latents import Codec, encoded, load_codec
 from trainer.loop import Stepper, TrainingData, train
 from trainer.model import build_model, make_optimizer
+from trainer.notes import note
 from trainer.occasions import Observers, Occasions, PeakMemory
 from trainer.pipeline import export
 from trainer.state import TrainState, read_identity
@@ -163,14 +164,16 @@ class Run:
             StorageError: if checkpoints cannot be written three times in a row.
         """
         if self._is_complete():
-            self._observers.on_note(f"{self._folder.path} is finished; for another run choose another --out")
+            self._observers.on_note(note("already_finished", path=str(self._folder.path)))
             return
         journal = Journal(self._folder.path, self._state.samples_seen)
         journal.event("resume" if self._restored else "start", self._state.samples_seen)
         stepper = Stepper(self._state, self._training_data(), self._config, shrink_on_oom=self._shrink_on_oom)
         occasions = self._occasions(stepper, journal)
-        for text in (*(note.text for note in self._pictures.notes), *self._size_warnings()):
-            occasions.warn(text)
+        if self._restored:
+            self._observers.on_note(note("resumed", samples=self._state.samples_seen))
+        for said in (*self._pictures.notes, *self._size_notes()):
+            occasions.warn(said)
         try:
             with stop.deferred():
                 train(stepper, self._state, self._config, occasions.as_due(), stop)
@@ -215,12 +218,11 @@ class Run:
             "shape": list(self._shape),
         }
 
-    def _size_warnings(self) -> list[str]:
+    def _size_notes(self) -> list[Note]:
         num_train, batch = len(self._split.train), self._config.effective_batch
         if num_train >= batch:
             return []
-        times = batch / num_train
-        return [f"{num_train} training pictures for a batch of {batch}: each comes {times:.1f} times in every batch"]
+        return [note("batch_repeats", num_train=num_train, batch=batch, times=batch / num_train)]
 
     def _finish(self, occasions: Occasions, journal: Journal) -> None:
         occasions.validate()
@@ -248,5 +250,5 @@ class Run:
             num_steps=self._config.sampling_steps,
             seed=self._config.seed,
             checkpoint_samples=self._state.samples_seen,
-            on_progress=self._observers.on_note,
+            on_note=self._observers.on_note,
         )

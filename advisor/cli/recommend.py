@@ -186,14 +186,13 @@ def _data_arguments(data: Path, device: str, given: dict[str, Any]) -> dict[str,
     """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
     from advisor.hardware.probe import choose_device, probe
     from advisor.records import Claim
-    from trainer.config import preset_named
-    from trainer.plan import plan_values, present_setting, survey, workload_parameters
+    from advisor.schema import to_plain
+    from trainer.plan import plan_config, present_setting, survey, workload_parameters
 
     known = {key: value for key, value in given.items() if value is not None}
-    if "preset" in known:
-        preset_named(known["preset"])
     source, chosen = survey(str(data)), choose_device(probe(), device)
-    values, _ = plan_values(source, chosen.kind, known)
+    config, _ = plan_config(source, chosen.kind, known)
+    values = to_plain(config)
     present = present_setting(values)
     if "lr" in known:
         present = dataclasses.replace(present, lr=Claim(value=known["lr"], basis="user", source="--lr"))

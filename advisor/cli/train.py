@@ -1,5 +1,7 @@
 """``cfgadvise train``: plan, show the plan, train, report. The same command again goes on."""
 
+import contextlib
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -190,7 +192,13 @@ def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool) -> None:
 
     if plan.advice is not None:
         _show_plan(plan.advice)
-    with Screen(current_settings().lang, sys.stderr) as screen:
+    settings = current_settings()
+    with (
+        Path(os.devnull).open("w", encoding="utf-8")
+        if settings.quiet
+        else contextlib.nullcontext(sys.stderr) as stream,
+        Screen(settings.lang, stream, device_kind=plan.device.kind) as screen,
+    ):
         run = Run(
             plan.folder,
             plan.config,

@@ -104,7 +104,7 @@ def advise(
             budget_bytes=budget_bytes,
             max_batch=max_batch,
             goal=goal,
-            notes=_notes(run_samples, length, setting),
+            notes=_notes(run_samples, length, None if present else setting),
             elapsed_s=time.perf_counter() - started_s,
             provenance=_provenance(machine, command),
         )
@@ -258,12 +258,12 @@ def _from_workload(value: float | None) -> Claim:
     return Claim(value=value, basis="user", source="the workload's optimizer and EMA")
 
 
-def _notes(given: Claim | None, length: Claim, setting: Setting) -> tuple[Note, ...]:
+def _notes(given: Claim | None, length: Claim, assumed: Setting | None) -> tuple[Note, ...]:
     found = []
     if given is None:
         found.append(note("default_run_length", epochs=DEFAULT_EPOCHS, samples=length.value))
-    if setting.lr.basis == "rule":
-        found.append(note("default_lr", lr=setting.lr.value))
+    if assumed is not None and assumed.lr.basis == "rule":
+        found.append(note("default_lr", lr=assumed.lr.value))
     return tuple(found)
 
 

@@ -207,7 +207,6 @@ class Messages:
     run_best_validation: str
     run_last_loss: str
     run_checkpoints: str
-    run_warned: str
     run_problems: str
     section_quality: str
     quality_how: str

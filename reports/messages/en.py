@@ -257,7 +257,6 @@ EN = Messages(
     run_best_validation="Lowest validation loss: {loss}, at {samples} samples.",
     run_last_loss="Last training loss: {loss}, at {samples} samples.",
     run_checkpoints="Checkpoints kept (samples seen): {checkpoints}.",
-    run_warned="Warned during the run: {text}",
     run_problems="Files of the run that could not be read in full:",
     section_quality="Quality: what the generated samples are good for",
     quality_how=(

@@ -1,7 +1,7 @@
 """报告的中文。标点：句子用全角，数字与单位用半角。"""
 
 from reports.messages.catalogue import Messages
-from reports.messages.zh_records import CHECKS, NOTES, REASONS
+from reports.messages.zh_records import CHECKS, NOTES, REASONS, RUN_NOTES
 from reports.messages.zh_sources import source_in_chinese
 
 ZH = Messages(
@@ -232,7 +232,6 @@ ZH = Messages(
     run_best_validation="最低验证 loss：{loss}，在 {samples} 个样本处。",
     run_last_loss="最后的训练 loss：{loss}，在 {samples} 个样本处。",
     run_checkpoints="保留的检查点（已训练样本数）：{checkpoints}。",
-    run_warned="训练中的警告：{text}",
     run_problems="以下文件没有完整读出：",
     section_quality="质量：生成样本有没有用",
     quality_how=(
@@ -296,6 +295,6 @@ ZH = Messages(
     probe_fix="解决：",
     source=source_in_chinese,
     reasons=REASONS,
-    notes=NOTES,
+    notes={**NOTES, **RUN_NOTES},
     checks=CHECKS,
 )

@@ -44,6 +44,21 @@ REASONS: dict[str, str] = {
     "over_max_batch": "单次批量 {micro_batch} 超过上限 {max_batch}。",
 }
 
+# 训练过程中的提示，见 trainer.notes。
+RUN_NOTES: dict[str, str] = {
+    "resumed": "从 {samples:count} 个样本处的检查点继续训练。",
+    "already_finished": "{path} 已经训练完成；要另做一次训练，请换一个 --out。",
+    "encoding": "正在用 VAE 编码 {count:count} 张图片，只需做一次。",
+    "samples_drawn": "看过 {samples:count} 张图片后的样本：{path}",
+    "generating": "正在生成 {count:count} 张图片用于评估。",
+    "no_classifier": "没有训练分类器：至少要有两个类别和留出的图片。",
+    "data_animated": "有 {count} 张动图，只使用第一帧（{names}）。",
+    "data_one_picture": "只有一张图片：训练结果只能是它的复制品。",
+    "batch_repeats": "训练图片只有 {num_train} 张，批量却是 {batch}：每个批量里每张图片出现 {times:ratio} 次。",
+    "micro_batch_halved": "{memory}不足 (OOM)：单次批量由 {before} 减为 {after}，有效批量不变。",
+    "save_failed": "在 {samples:count} 个样本处没能保存检查点：{problem}",
+}
+
 NOTES: dict[str, str] = {
     "default_run_length": "没有给出训练长度：时间和里程碑按 {epochs} 个 epoch（{samples:count} 个样本）计算。",
     "default_lr": "没有给出学习率：{lr:lr} 是经验值（批量 16 时为 1e-4，按批量的平方根换算），没有经过调参。",

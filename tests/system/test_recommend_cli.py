@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
+from PIL import Image
 
 from advisor import schema
 from advisor.records import Advice
@@ -90,6 +92,24 @@ def test_a_step_of_ones_own_is_emitted_as_lines_to_paste(step: Path, tmp_path: P
     assert names["adam_betas"] == (0.9, 0.99)
     assert advice.run_samples.value == 8000
     assert advice.recommended.ema_decay.value == 0.999
+
+
+@pytest.mark.slow
+def test_a_folder_is_counted_and_the_emitted_toml_configures_a_training(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for k in range(4):
+            Image.new("RGB", (16, 16), (40 * k, 90, 10)).save(tmp_path / "data" / name / f"{k}.png")
+    data = ("--data", str(tmp_path / "data"))
+    run = recommend(*data, "--batch-size", "2", "--max-batch", "2", "--lr", "2e-4", "--emit", "toml")
+    assert run.returncode == 0, run.stderr
+    config = tmp_path / "config.toml"
+    config.write_text(run.stdout, encoding="utf-8")
+    command = [sys.executable, "-m", "advisor", "train", *data, "--config", str(config), "--dry-run", "--device", "cpu"]
+    planned = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert planned.returncode == 0, planned.stderr
+    values = {key: value for table in tomlkit.parse(planned.stdout).unwrap().values() for key, value in table.items()}
+    assert (values["micro_batch"], values["accumulation"], values["lr"]) == (2, 1, 2e-4)
 
 
 def test_the_users_own_error_shows_its_own_traceback(step: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from rich.cells import cell_len
 from sample_advice import GIB
 
-from advisor.records import Claim, Progress
+from advisor.records import Claim, Note, Progress
 from reports.blocks import Lang
 from reports.live import Screen
+from trainer.notes import note
 
 PROGRESS = Progress(
     run_name="run-01", device_name="Tesla P100-PCIE-16GB", micro_batch=16, accumulation=1, samples=16_000,
@@ -66,10 +67,22 @@ def test_a_log_line_says_everything_and_draws_nothing(lang: Lang) -> None:
     assert "\x1b" not in line and not set(line) & set("━─│█╸")
 
 
+def said(text: str) -> Note:
+    """A note that no catalogue knows."""
+    return Note(id="", text=text)
+
+
+def test_a_run_s_notes_are_said_in_the_reader_s_language() -> None:
+    stream = io.StringIO()
+    with Screen("zh", stream, device_kind="cuda") as screen:
+        screen.note(note("micro_batch_halved", before=8, after=4))
+    assert stream.getvalue() == "! 显存不足 (OOM)：单次批量由 8 减为 4，有效批量不变。\n"
+
+
 def test_a_note_is_printed_at_once() -> None:
     stream = io.StringIO()
     with Screen("en", stream) as screen:
-        screen.note("loss rose")
+        screen.note(said("loss rose"))
         assert stream.getvalue() == "! loss rose\n"
 
 
@@ -102,7 +115,7 @@ def last_frame(lang: Lang, progress: Progress, notes: tuple[str, ...]) -> list[s
     stream = Terminal()
     with Screen(lang, stream) as screen:
         for note in notes:
-            screen.note(note)
+            screen.note(said(note))
         screen.update(progress)
     frame = re.split(r"(?:\x1b\[2K|\x1b\[1A)+", stream.getvalue())[-1]
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", frame).replace("\r", "").removesuffix("\n").split("\n")

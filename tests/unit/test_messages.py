@@ -11,6 +11,7 @@ from advisor.recommend import options, scaling
 from advisor.recommend.reasons import NOTES, REASONS
 from advisor.records import Claim, Measurement, StepTime
 from reports.messages.catalogue import Messages, messages_in
+from trainer.notes import NOTES as RUN_NOTES
 
 EN, ZH = messages_in("en"), messages_in("zh")
 CJK = re.compile("[\u3000-\u9fff\uff00-\uffef]")
@@ -67,7 +68,7 @@ def test_chinese_prose_has_full_width_punctuation() -> None:
     assert {key: text for key, text in sentences.items() if HALF_WIDTH_AFTER_CJK.search(text)} == {}
 
 
-@pytest.mark.parametrize(("english", "chinese"), [(REASONS, ZH.reasons), (NOTES, ZH.notes)])
+@pytest.mark.parametrize(("english", "chinese"), [(REASONS, ZH.reasons), ({**NOTES, **RUN_NOTES}, ZH.notes)])
 def test_every_sentence_of_an_advice_has_its_chinese(english: dict[str, str], chinese: dict[str, str]) -> None:
     assert english.keys() == chinese.keys()
     for key, template in chinese.items():

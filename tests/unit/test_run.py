@@ -37,7 +37,7 @@ def test_records_of_the_folder_are_found(folder: Path) -> None:
         ("samples/sample-2.png", 1600),
     ]
     assert run.checkpoints_samples == (1600,)
-    assert run.run_warnings == ("loss rose",)
+    assert [warning.text for warning in run.run_warnings] == ["loss rose"]
 
 
 def test_the_best_validation_is_the_lowest_of_the_averaged_weights(folder: Path) -> None:
