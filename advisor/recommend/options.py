@@ -117,7 +117,7 @@ def time_to_same_progress(
 ) -> Claim:
     """Time to the same progress as a ratio to the present setting; below 1 is sooner.
 
-    ``t/t0 * (1 + Bn/B) / (1 + Bn/B0)``: McCandlish et al., arXiv 1812.06162, equation 2.11. Without a
+    ``t/t0 * (1 + Bn/B) / (1 + Bn/B0)``: McCandlish et al., arXiv 1812.06162, section 2. Without a
     noise scale only its bounds over Bn from 0 to infinity are known: ``t/t0`` and ``t/t0 * B0/B``.
     """
     if candidate.lr_factor != 1 or ratio is None:
@@ -141,5 +141,5 @@ def time_to_same_progress(
 
 
 def relative_steps(batch: int, present_batch: int, noise_scale: float) -> float:
-    """Steps to the same loss, as a ratio: ``(1 + Bn/B) / (1 + Bn/B0)`` (arXiv 1812.06162, eq. 2.11)."""
+    """Steps to the same loss, as a ratio: ``(1 + Bn/B) / (1 + Bn/B0)`` (arXiv 1812.06162, section 2)."""
     return (1 + noise_scale / batch) / (1 + noise_scale / present_batch)

@@ -111,7 +111,7 @@ def default_ema_decay(batch: int, run_samples: float) -> Claim:
 def default_warmup_samples(batch: int, beta2: float | None, run_samples: float) -> Claim:
     """Samples of linear warm-up: ``2 / (1 - beta2)`` steps, at most 5 % of the run.
 
-    Ma and Yarats, arXiv 1910.04209, section 4.
+    Ma and Yarats, arXiv 1910.04209.
     """
     steps = 2 / (1 - beta2) if beta2 is not None else math.inf
     samples = round(min(steps * batch, 0.05 * run_samples))

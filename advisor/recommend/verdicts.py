@@ -7,7 +7,7 @@ from advisor.recommend.reasons import reason
 from advisor.recommend.scaling import needs_retuning
 from advisor.records import Claim, Measurement, Reason, Setting, Sign, record
 
-MIN_GAIN_FRAC = 0.05  # a smaller speed-up is not worth a change; Pollux (arXiv 2008.12260) switches from 1.05 on too
+MIN_GAIN_FRAC = 0.05  # a smaller speed-up is not worth a change; AdaptDL (arXiv 2008.12260) draws the same line
 
 
 @record
