@@ -80,7 +80,7 @@ def from_plain(record_type: type[T], plain: Any, *, where: str) -> T:
 
 def nearest_name(name: str, known: typing.Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for the closest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)  # swapped letters in a short name count
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

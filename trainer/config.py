@@ -176,6 +176,11 @@ class TrainConfig:
                 found.append(f"{name} must be a positive number, found {getattr(self, name)}")
         if self.preset not in PRESETS:
             found.append(f"unknown preset {self.preset!r}{schema.nearest_name(self.preset, PRESETS)}")
+        elif self.vae == NO_VAE and self.image_size % PRESETS[self.preset].size_multiple:
+            multiple = PRESETS[self.preset].size_multiple
+            found.append(
+                f"image_size must be a multiple of {multiple} for preset {self.preset}, found {self.image_size}"
+            )
         return found
 
     def _lower_bounds(self) -> list[tuple[str, float, float]]:

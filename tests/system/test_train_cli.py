@@ -25,7 +25,8 @@ def finished(tmp_path_factory):
     make_pictures(base / "pictures", per_class=10)
     done = _cfgadvise(
         "train", "--auto", "--device", "cpu", "--data", str(base / "pictures"), "--out", str(base / "run"),
-        "--samples", "960", "--set", "image_size=8",
+        "--samples", "960", "--set", "image_size=8", "--set", "validate_every_samples=480",
+        "--set", "checkpoint_every_samples=480",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return base, done
@@ -183,7 +184,7 @@ def test_one_picture_trains_with_a_warning(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "only one picture" in done.stderr
-    assert "each comes 8.0 times in every batch" in done.stderr
+    assert "each comes 8.00 times in every batch" in done.stderr
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path):
