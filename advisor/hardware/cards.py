@@ -36,8 +36,8 @@ def read_card(nvml: Nvml, handle: Handle, *, name_processes: bool = True) -> Rea
     readings = {field: nvml.read(function, handle).then(convert) for field, (function, convert) in _SIMPLE.items()}
     readings |= _read_memory(nvml, handle)
     readings |= _read_clocks(nvml, handle)
-    readings["temperature_c"] = _read_temperature(nvml, handle)
-    readings["throttle_reasons"] = _read_throttling(nvml, handle)
+    readings["temperature_c"] = read_temperature(nvml, handle)
+    readings["throttle_reasons"] = read_throttling(nvml, handle)
     readings["uncorrected_ecc_errors"] = nvml.read("nvmlDeviceGetTotalEccErrors", handle, _UNCORRECTED, _SINCE_REBOOT)
     readings["processes"] = _read_processes(nvml, handle, name_processes)
     return readings
@@ -129,12 +129,14 @@ def _read_clocks(nvml: Nvml, handle: Handle) -> Readings:
     }
 
 
-def _read_temperature(nvml: Nvml, handle: Handle) -> Reading[float]:
+def read_temperature(nvml: Nvml, handle: Handle) -> Reading[float]:
+    """Degrees Celsius of the chip."""
     newest = nvml.read("nvmlDeviceGetTemperatureV", handle, 0)
     return newest.or_else(lambda: nvml.read("nvmlDeviceGetTemperature", handle, 0)).then(float)
 
 
-def _read_throttling(nvml: Nvml, handle: Handle) -> Reading[tuple[str, ...]]:
+def read_throttling(nvml: Nvml, handle: Handle) -> Reading[tuple[str, ...]]:
+    """What slows the card down at this moment; being idle is no such reason."""
     bits = nvml.read("nvmlDeviceGetCurrentClocksEventReasons", handle)
     bits = bits.or_else(lambda: nvml.read("nvmlDeviceGetCurrentClocksThrottleReasons", handle))
     return bits.then(lambda mask: tuple(word for bit, word in _THROTTLE_BITS.items() if mask & bit))

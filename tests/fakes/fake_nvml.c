@@ -354,6 +354,29 @@ int nvmlDeviceGetTotalEnergyConsumption(void *handle, u64 *out) {
     return SUCCESS;
 }
 
+typedef struct { u32 id, scope; long long when, latency; u32 type; int code; u64 value; } Field;
+enum { UNSIGNED_LONG_LONG = 3 };
+int nvmlDeviceGetFieldValues(void *handle, int count, Field *fields) {
+    DEVICE(nvmlDeviceGetFieldValues);
+    for (int k = 0; k < count; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "field.%u", fields[k].id);
+        fields[k].code = device_value(device, name) ? SUCCESS : NOT_SUPPORTED;
+        fields[k].type = UNSIGNED_LONG_LONG;
+        fields[k].value = number(device, name, 0);
+    }
+    return SUCCESS;
+}
+
+int nvmlDeviceGetBAR1MemoryInfo(void *handle, Memory *out) {
+    DEVICE(nvmlDeviceGetBAR1MemoryInfo);
+    if (!device_value(device, "bar1.total")) return NOT_SUPPORTED;
+    out->total = number(device, "bar1.total", 0);
+    out->used = number(device, "bar1.used", 0);
+    out->free = out->total - out->used;
+    return SUCCESS;
+}
+
 typedef struct { u32 pid; u64 memory; u32 gpu_instance, compute_instance; } Process;
 static int processes(const Device *device, const char *name, u32 *count, Process *out) {
     const char *text = device_value(device, name);
@@ -382,8 +405,7 @@ PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3, "procs.m")
 
 /* Functions that clients expect to find, and that cards here do not support. */
 #define UNSUPPORTED(function) int function(void *handle) { (void)handle; return NOT_SUPPORTED; }
-UNSUPPORTED(nvmlDeviceGetFieldValues)
-UNSUPPORTED(nvmlDeviceGetBAR1MemoryInfo)
+UNSUPPORTED(nvmlDeviceGetRunningProcessDetailList) /* its presence says which layout process lists have */
 UNSUPPORTED(nvmlDeviceGetPcieThroughput)
 UNSUPPORTED(nvmlDeviceGetProcessUtilization)
 UNSUPPORTED(nvmlDeviceGetAttributes_v2)

@@ -10,6 +10,7 @@ The world is a scenario file of ``key=value`` lines, shared with the C fake besi
     0.err.*=15                  every call of that card fails
     missing=name,name           functions that this driver's library does not have
     proc.123=/usr/bin/python    the name of a process
+    0.field.186=250000          a field of card 0 that is asked for by number
 
 ``\\xNN`` in a value is that byte.
 """
@@ -22,6 +23,7 @@ SCENARIOS = Path(__file__).with_name("nvml_scenarios")
 NOT_SUPPORTED, INVALID, NOT_FOUND, INSUFFICIENT_SIZE, VERSION_MISMATCH = 3, 2, 6, 7, 25
 _UNAVAILABLE = 2**64 - 1
 _SLICES_PER_CARD = 8
+_UNSIGNED_LONG_LONG = 3
 
 _NUMBERS = {
     "nvmlDeviceGetPowerUsage": "power.mw",
@@ -74,6 +76,14 @@ class FakeNvml:
         self._calls: dict[int, int] = {}
         self._missing = set(values.get("missing", b"").decode().split(","))
 
+    def change(self, **values: object) -> None:
+        """Change the world of card 0 while a client runs; ``_`` in a name stands for ``.``, ``None`` takes away."""
+        for name, value in values.items():
+            key = f"0.{name.replace('_', '.')}"
+            self._values.pop(key, None)
+            if value is not None:
+                self._values[key] = str(value).encode()
+
     def __getattr__(self, name: str):
         if name in self._missing:
             raise AttributeError(name)
@@ -125,6 +135,14 @@ class FakeNvml:
         key = 1 + index.value * (_SLICES_PER_CARD + 1)
         return self._error(key, "nvmlDeviceGetHandleByIndex") or _put_handle(handle, key)
 
+    def _system_nvmlDeviceGetHandleByUUID(self, uuid, handle):
+        for name, value in self._values.items():
+            place = re.fullmatch(r"(\d+)\.(?:mig(\d+)\.)?uuid", name)
+            if place and value == uuid.value:
+                key = 1 + int(place.group(1)) * (_SLICES_PER_CARD + 1)
+                return _put_handle(handle, key if place.group(2) is None else key + 1 + int(place.group(2)))
+        return NOT_FOUND
+
     # ---- a card ---------------------------------------------------------------------------------
 
     def _device_nvmlDeviceGetMemoryInfo(self, key, out):
@@ -160,6 +178,13 @@ class FakeNvml:
 
     def _device_nvmlDeviceGetTemperature(self, key, _sensor, out):
         return _put(out, self._number(key, "temp"))
+
+    def _device_nvmlDeviceGetFieldValues(self, key, count, out):
+        for entry in out._obj[: count.value]:
+            value = self._number(key, f"field.{entry.fieldId}")
+            entry.nvmlReturn = NOT_SUPPORTED if value is None else 0
+            entry.valueType, entry.value.ullVal = _UNSIGNED_LONG_LONG, value or 0
+        return 0
 
     def _device_nvmlDeviceGetTotalEccErrors(self, key, _kind, _since, out):
         return _put(out, self._number(key, "ecc.errors"))
