@@ -117,6 +117,7 @@ class DeviceProcess:
     kind: Literal["compute", "graphics"]
     name: str | None
     used_bytes: int | None
+    user: str | None = None
 
 
 @record
@@ -134,8 +135,24 @@ class Peaks:
 
 
 @record
+class Load:
+    """A card's own state while it was benchmarked: the median over time, of the link the most."""
+
+    utilization_frac: float | None = None
+    sm_clock_mhz: int | None = None
+    pcie_generation: int | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    num_readings: int
+
+
+@record
 class Benchmark:
-    """What a device did when it was tried for some seconds, by precision; ``None`` where it could not."""
+    """What a device did when it was tried for some seconds, by precision; ``None`` where it could not.
+
+    ``load`` is ``None`` where the device cannot be watched.
+    """
 
     fp32_tflops: float | None = None
     tf32_tflops: float | None = None
@@ -144,6 +161,7 @@ class Benchmark:
     copy_gb_s: float | None = None
     host_to_device_gb_s: float | None = None
     elapsed_s: float
+    load: Load | None = None
 
 
 @record
@@ -172,6 +190,10 @@ class Device:
     reserved_bytes: int | None = None
     utilization_frac: float | None = None
     memory_utilization_frac: float | None = None
+    encoder_utilization_frac: float | None = None
+    decoder_utilization_frac: float | None = None
+    bar1_total_bytes: int | None = None
+    bar1_used_bytes: int | None = None
     fan_frac: float | None = None
     performance_state: int | None = None
     sm_clock_mhz: int | None = None

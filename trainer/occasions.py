@@ -14,6 +14,7 @@ import torch
 from advisor import storage
 from advisor.errors import StorageError
 from advisor.records import Note, Progress
+from trainer.card import CardWatch
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.diffusion import Objective
@@ -90,6 +91,7 @@ class Occasions:
         self._identity, self._memory, self._device_name = identity, memory, device_name
         self._objective = Objective(state.model.device, config.min_snr_gamma)
         self._remaining = RemainingTime(state.samples_seen)
+        self._card = CardWatch(state.model.device, state.optimizer)
         self._averaged = copy.deepcopy(state.model).eval().requires_grad_(False)
         self._validation_loss: float | None = None
         self._failed_saves = 0
@@ -126,6 +128,7 @@ class Occasions:
             step_s=window.step_s,
             elapsed_s=state.elapsed_s,
             **self._memory.read(),
+            **self._card.read(),
         )
         self._observers.on_progress(self._progress(window, samples_per_s))
 

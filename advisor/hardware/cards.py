@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from advisor.hardware.nvml import Nvml, Reading
 from advisor.records import DeviceProcess
 
@@ -79,6 +81,10 @@ _SIMPLE: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "default_power_limit_w": ("nvmlDeviceGetPowerManagementDefaultLimit", _milli),
     "utilization_frac": ("nvmlDeviceGetUtilizationRates", lambda rates: rates.gpu / 100),
     "memory_utilization_frac": ("nvmlDeviceGetUtilizationRates", lambda rates: rates.memory / 100),
+    "encoder_utilization_frac": ("nvmlDeviceGetEncoderUtilization", lambda pair: pair[0] / 100),
+    "decoder_utilization_frac": ("nvmlDeviceGetDecoderUtilization", lambda pair: pair[0] / 100),
+    "bar1_total_bytes": ("nvmlDeviceGetBAR1MemoryInfo", lambda memory: int(memory.bar1Total)),
+    "bar1_used_bytes": ("nvmlDeviceGetBAR1MemoryInfo", lambda memory: int(memory.bar1Used)),
     "fan_frac": ("nvmlDeviceGetFanSpeed", _percent),
     "performance_state": ("nvmlDeviceGetPerformanceState", lambda state: state if state != 32 else None),
     "pcie_generation": ("nvmlDeviceGetCurrPcieLinkGeneration", _positive),
@@ -158,11 +164,11 @@ def _process_list(nvml: Nvml, handle: Handle, function: str) -> Reading[Any]:
 
 
 def _process(nvml: Nvml, process: Any, kind: Any, name_it: bool) -> DeviceProcess:
-    name = None
+    name = user = None
     if name_it:
         reading = nvml.read("nvmlSystemGetProcessName", process.pid).or_else(lambda: _name_in_proc(process.pid))
-        name = reading.value
-    return DeviceProcess(pid=process.pid, kind=kind, name=name, used_bytes=process.usedGpuMemory)
+        name, user = reading.value, _user(process.pid)
+    return DeviceProcess(pid=process.pid, kind=kind, name=name, used_bytes=process.usedGpuMemory, user=user)
 
 
 def _name_in_proc(pid: int) -> Reading[str]:
@@ -170,3 +176,10 @@ def _name_in_proc(pid: int) -> Reading[str]:
         return Reading(Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
     except OSError:
         return Reading(reason="not_found")  # it ended in the meantime, or lives outside this container
+
+
+def _user(pid: int) -> str | None:
+    try:
+        return psutil.Process(pid).username()
+    except (psutil.Error, KeyError):  # it ended in the meantime, or its owner has no name here
+        return None

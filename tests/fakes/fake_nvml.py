@@ -45,7 +45,13 @@ _NUMBERS = {
     "nvmlDeviceGetCurrentClocksThrottleReasons": "reasons",
     "nvmlDeviceGetTotalEnergyConsumption": "energy.mj",
 }
-_PAIRS = {"nvmlDeviceGetEccMode": "ecc", "nvmlDeviceGetMigMode": "mig", "nvmlDeviceGetDriverModel_v2": "model"}
+_PAIRS = {
+    "nvmlDeviceGetEccMode": "ecc",
+    "nvmlDeviceGetMigMode": "mig",
+    "nvmlDeviceGetDriverModel_v2": "model",
+    "nvmlDeviceGetEncoderUtilization": "util.enc",
+    "nvmlDeviceGetDecoderUtilization": "util.dec",
+}
 _TEXTS = {"nvmlDeviceGetName": "name", "nvmlDeviceGetUUID": "uuid"}
 _CLOCKS = {"nvmlDeviceGetClockInfo": "clk", "nvmlDeviceGetMaxClockInfo": "max"}
 _CLOCK_KINDS = ("gr", "sm", "mem", "vid")
@@ -157,6 +163,14 @@ class FakeNvml:
         return 0
 
     _device_nvmlDeviceGetMemoryInfo_v2 = _device_nvmlDeviceGetMemoryInfo
+
+    def _device_nvmlDeviceGetBAR1MemoryInfo(self, key, out):
+        total = self._number(key, "bar1.total")
+        if total is None:
+            return NOT_SUPPORTED
+        used = self._number(key, "bar1.used") or 0
+        out._obj.bar1Total, out._obj.bar1Free, out._obj.bar1Used = total, total - used, used
+        return 0
 
     def _device_nvmlDeviceGetPciInfo_v3(self, key, out):
         out._obj.busId = self._get(key, "bus") or b"00000000:01:00.0"

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from advisor import schema
@@ -57,6 +58,7 @@ def machine(nvml_scenario, monkeypatch):
     """Probes a scenario as if this were its machine."""
     monkeypatch.setattr(cuda_index, "ask_driver", lambda environ: Reading(reason="no_cuda_driver"))
     monkeypatch.setattr("advisor.hardware.probe.has_distribution", lambda name: False)
+    monkeypatch.setattr(psutil.Process, "username", lambda process: None)  # whoever bears these numbers here
 
     def probed(scenario: str, environ: dict[str, str] | None = None, host: Host | None = None) -> Probe:
         nvml_scenario(scenario)
