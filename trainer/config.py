@@ -18,6 +18,7 @@ from advisor.records import record
 
 BUNDLED_DIGITS = "digits"
 NO_VAE = "none"
+HELD_OUT_FRAC = 0.1
 
 
 @record
@@ -121,7 +122,7 @@ class TrainConfig:
     source: str
     image_size: int
     vae: str = NO_VAE
-    held_out_frac: float = 0.1
+    held_out_frac: float = HELD_OUT_FRAC
     # [model]
     preset: str
     label_dropout: float = 0.1

@@ -233,14 +233,19 @@ def _data_notes(files: PictureFiles, animated: list[str]) -> tuple[Note, ...]:
 # ---- splitting ----------------------------------------------------------------------------------
 
 
+def num_held_out(class_size: int, held_out_frac: float) -> int:
+    """How many pictures of a class are held out: at least one, but never its only one."""
+    wanted = max(1, round(held_out_frac * class_size)) if held_out_frac > 0 else 0
+    return min(wanted, class_size - 1)
+
+
 def split_pictures(labels: NDArray[np.int64], held_out_frac: float, seed: int) -> Split:
     """A seeded, stratified split: at least one picture of every class that has two or more is held out."""
     random = np.random.Generator(np.random.PCG64(seed))
     held_out: list[NDArray[np.int64]] = []
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
-        wanted = max(1, round(held_out_frac * len(members))) if held_out_frac > 0 else 0
-        held_out.append(members[: min(wanted, len(members) - 1)])
+        held_out.append(members[: num_held_out(len(members), held_out_frac)])
     chosen = np.sort(np.concatenate(held_out))
     return Split(train=np.setdiff1d(np.arange(len(labels)), chosen), held_out=chosen)
 

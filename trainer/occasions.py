@@ -28,8 +28,7 @@ from trainer.state import TrainState
 from trainer.validation import ValidationSet, best_ema_width
 
 _MAX_FAILED_SAVES = 3
-_GRID_ROWS = 8
-_GRID_CLASSES = 16
+_MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +175,10 @@ class Occasions:
 
     def milestone(self, k: int) -> None:
         """One grid with a column for each class; the same noise at every milestone, to compare them."""
-        classes = self._classes[:_GRID_CLASSES]
+        classes = self._classes[:_MAX_GRID_CLASSES]
         x_NCHW = generate(
             self.averaged_model(),
-            grid_labels(len(classes), _GRID_ROWS),
+            grid_labels(len(classes)),
             seed=self._config.seed,
             num_steps=self._config.sampling_steps,
             guidance=self._config.guidance,

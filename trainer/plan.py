@@ -11,14 +11,16 @@ from typing import Any
 
 from advisor.records import Advice, Claim, Dataset, Setting, Value, record
 from trainer.config import BUNDLED_DIGITS, NO_VAE, Preset, TrainConfig, config_from, preset_named, reference_lr
-from trainer.data import find_pictures, picture_size
+from trainer.data import find_pictures, num_held_out, picture_size
 
-_NUM_DIGITS, _DIGIT_SIDE, _DIGIT_CLASSES = 1797, 8, 10
+_DIGIT_SIDE = 8
+_DIGIT_CLASS_SIZES = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
 _DIGITS_SAMPLES = 40_000
 # Toy runs on 100 to 1,350 pictures had their best validation loss at 240 to 290 epochs; see
 # docs/methods.md. Longer is the user's choice, since the onset depends on the network.
 _DEFAULT_EPOCHS = 250
 _VAE_DOWNSCALE, _VAE_CHANNELS = 8, 4
+_BETA1 = 0.9
 
 
 @record
@@ -26,16 +28,30 @@ class Source:
     """What there is to train on, as far as file names and headers tell."""
 
     source: str
-    num_items: int
-    num_classes: int
+    class_sizes: tuple[int, ...]
     side_pixels: int
     channels: int
 
     @property
-    def dataset(self) -> Dataset:
-        """The same for the advisor."""
+    def num_items(self) -> int:
+        """All pictures, those to be held out among them."""
+        return sum(self.class_sizes)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_sizes)
+
+    def training_set(self, held_out_frac: float) -> Dataset:
+        """What an epoch goes through, for the advisor: held-out pictures are not part of it."""
+        held_out = sum(num_held_out(size, held_out_frac) for size in self.class_sizes)
+        num_train = self.num_items - held_out
         where = "the digits that scikit-learn ships" if self.source == BUNDLED_DIGITS else self.source
-        return Dataset(num_items=self.num_items, num_classes=self.num_classes, source=where)
+        return Dataset(
+            num_items=num_train,
+            num_classes=self.num_classes,
+            source=f"{where}: {num_train} pictures to train on, {held_out} held out",
+        )
 
 
 def survey(source: str) -> Source:
@@ -45,14 +61,11 @@ def survey(source: str) -> Source:
         DataError: if the folder is not a folder of class folders with pictures.
     """
     if source == BUNDLED_DIGITS:
-        return Source(
-            source=source, num_items=_NUM_DIGITS, num_classes=_DIGIT_CLASSES, side_pixels=_DIGIT_SIDE, channels=1
-        )
+        return Source(source=source, class_sizes=_DIGIT_CLASS_SIZES, side_pixels=_DIGIT_SIDE, channels=1)
     files = find_pictures(Path(source))
     return Source(
         source=str(Path(source)),
-        num_items=len(files.paths),
-        num_classes=len(files.classes),
+        class_sizes=tuple(files.labels.count(label) for label in range(len(files.classes))),
         side_pixels=picture_size(files),
         channels=3,
     )
@@ -79,6 +92,7 @@ def plan_values(source: Source, device_kind: str, given: Mapping[str, Any]) -> t
         "micro_batch": preset.reference_batch,
         "accumulation": 1,
         "lr": reference_lr(preset, batch) if batch > 0 else preset.reference_lr,
+        "beta1": _BETA1,
         "beta2": preset.beta2,
         **_sample_counts(samples, preset.beta2, batch),
     }
@@ -160,7 +174,7 @@ def present_setting(values: Mapping[str, Any], *, basis: str = "rule") -> Settin
         micro_batch=micro_batch,
         accumulation=accumulation,
         lr=claim(values["lr"]),
-        beta1=claim(values.get("beta1", TrainConfig.beta1)),
+        beta1=claim(values["beta1"]),
         beta2=claim(values["beta2"]),
         ema_decay=claim(0.5 ** (micro_batch * accumulation / half_life)),
         warmup_samples=claim(values["warmup_samples"]),

@@ -23,6 +23,9 @@ from trainer.order import generator
 SamplerName = Literal["dpm++", "ddim"]
 _BATCH = 250
 _MIN_TILE_PIXELS = 64
+_GRID_ROWS, _BAND_COLUMNS = 8, 16
+_GAP, _HEAD = 4, 20
+_ENLARGE = Image.Resampling.BICUBIC
 
 
 def make_scheduler(sampler: SamplerName = "dpm++") -> Any:
@@ -81,13 +84,15 @@ def _denoise(
     return x_BCHW
 
 
-def grid_labels(num_classes: int, num_rows: int = 8) -> Tensor:
-    """Labels of a grid whose rows hold one picture of each class, in the classes' order."""
-    return torch.arange(num_classes).repeat(num_rows)
+def grid_labels(num_classes: int) -> Tensor:
+    """Labels of a grid: rows of one picture of each class, in the classes' order."""
+    return torch.arange(num_classes).repeat(_GRID_ROWS if num_classes <= _BAND_COLUMNS else _GRID_ROWS // 2)
 
 
 def draw_grid(pictures: NDArray[np.uint8], classes: Sequence[str]) -> Image.Image:
     """A grid with one column a class, headed by the class's name; small pictures are enlarged.
+
+    More than 16 classes go on in a further band of columns below.
 
     Args:
         pictures: uint8 ``[rows * classes, C, H, W]``, row by row.
@@ -95,19 +100,19 @@ def draw_grid(pictures: NDArray[np.uint8], classes: Sequence[str]) -> Image.Imag
     """
     height, width = pictures.shape[2:]
     zoom = max(1, round(_MIN_TILE_PIXELS / width))
-    tile_w, tile_h, gap, head = width * zoom, height * zoom, 4, 20
-    num_rows = len(pictures) // len(classes)
-    size = (len(classes) * (tile_w + gap) + gap, head + num_rows * (tile_h + gap) + gap)
-    grid = Image.new("RGB", size, "white")
+    tile_w, tile_h = width * zoom, height * zoom
+    num_rows, num_columns = len(pictures) // len(classes), min(len(classes), _BAND_COLUMNS)
+    band_h = _HEAD + num_rows * (tile_h + _GAP)
+    num_bands = -(-len(classes) // _BAND_COLUMNS)
+    grid = Image.new("RGB", (num_columns * (tile_w + _GAP) + _GAP, num_bands * band_h + _GAP), "white")
     write = ImageDraw.Draw(grid)
-    for column, name in enumerate(classes):
-        left = gap + column * (tile_w + gap)
-        write.text((left + tile_w / 2, head / 2), _caption(name, tile_w, column), "black", _font(), anchor="mm")
+    for number, name in enumerate(classes):
+        band, column = divmod(number, _BAND_COLUMNS)
+        left, top = _GAP + column * (tile_w + _GAP), band * band_h + _GAP
+        write.text((left + tile_w / 2, top + _HEAD / 2), _caption(name, tile_w, number), "black", _font(), anchor="mm")
         for row in range(num_rows):
-            tile = picture_image(pictures[row * len(classes) + column])
-            grid.paste(
-                tile.resize((tile_w, tile_h), Image.Resampling.BICUBIC), (left, head + gap + row * (tile_h + gap))
-            )
+            tile = picture_image(pictures[row * len(classes) + number]).resize((tile_w, tile_h), _ENLARGE)
+            grid.paste(tile, (left, top + _HEAD + row * (tile_h + _GAP)))
     return grid
 
 
@@ -120,10 +125,10 @@ def _font() -> Any:
     return ImageFont.load_default(12)
 
 
-def _caption(name: str, width_pixels: int, column: int) -> str:
+def _caption(name: str, width_pixels: int, number: int) -> str:
     """The class's name as far as it fits; its number where the built-in font cannot write it."""
     if not name.isascii():
-        return f"#{column}"
+        return f"#{number}"
     while len(name) > 1 and _font().getlength(name) > width_pixels:
         name = name[:-1]
     return name

@@ -137,9 +137,10 @@ def _dataset(dataset_size: int | None, data: Path | None) -> "Dataset":
     if (dataset_size is None) == (data is None):
         raise UsageError("give either --dataset-size N or --data DIR: how much there is to train on")
     if dataset_size is None:
+        from trainer.config import HELD_OUT_FRAC
         from trainer.plan import survey
 
-        return survey(str(data)).dataset
+        return survey(str(data)).training_set(HELD_OUT_FRAC)
     if dataset_size < 1:
         raise UsageError(f"--dataset-size must be at least 1, found {dataset_size}")
     return Dataset(num_items=dataset_size, source="--dataset-size")
@@ -201,7 +202,7 @@ def _data_arguments(data: Path, device: str, given: dict[str, Any]) -> dict[str,
         "workload_name": values["preset"],
         "parameters": workload_parameters(source, values),
         "present": present,
-        "dataset": source.dataset,
+        "dataset": source.training_set(config.held_out_frac),
         "device": chosen,
     }
 

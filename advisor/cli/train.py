@@ -13,7 +13,7 @@ from advisor.cli.context import current_settings, print_answer, print_progress
 from advisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from advisor.records import Advice, Dataset, Device
+    from advisor.records import Advice, Device
     from trainer.config import TrainConfig
     from trainer.folder import RunFolder
     from trainer.stop import StopRequest
@@ -150,7 +150,7 @@ class _Plan:
             workload=WORKLOAD,
             workload_name=self.config.preset,
             parameters=workload_parameters(self._source, values),
-            dataset=self._training_dataset(),
+            dataset=self._source.training_set(self.config.held_out_frac),
             device=self.device,
             present=present_setting(values),
             run_samples=Claim(
@@ -161,14 +161,6 @@ class _Plan:
             command=shlex.join(["cfgadvise", *sys.argv[1:]]),
             on_progress=print_progress,
         )
-
-    def _training_dataset(self) -> "Dataset":
-        """What an epoch of this run goes through: held-out pictures are not part of it."""
-        from advisor.records import Dataset
-
-        num_train, num_held_out = len(self.split.train), len(self.split.held_out)
-        source = f"{self._source.dataset.source}: {num_train} pictures to train on, {num_held_out} held out"
-        return Dataset(num_items=num_train, num_classes=len(self.pictures.classes), source=source)
 
     def toml(self) -> str:
         """The configuration with its reasons."""

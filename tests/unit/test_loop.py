@@ -51,6 +51,15 @@ def test_fifty_steps_do_not_depend_on_how_the_batch_is_cut(micro_batch, accumula
     assert (ends[0] - ends[1]).abs().max() < 1e-4
 
 
+def test_bfloat16_follows_single_precision():
+    losses = []
+    for precision in ("fp32", "bf16"):
+        stepper, _ = _stepper(16, 1, precision=precision)
+        losses.append(torch.stack([stepper.step()[0] for _ in range(10)]))
+    assert not torch.equal(losses[0], losses[1])
+    assert torch.allclose(losses[0], losses[1], rtol=0.05)
+
+
 def _raise_above(monkeypatch, largest: int) -> None:
     whole = Stepper._losses
 

@@ -92,14 +92,25 @@ def test_min_snr_weights_in_their_v_form():
 
 
 def test_a_grid_has_one_column_a_class():
-    labels = grid_labels(4, num_rows=2)
-    pictures = np.zeros((8, 1, 8, 8), dtype=np.uint8)
+    labels = grid_labels(4)
+    pictures = np.zeros((len(labels), 1, 8, 8), dtype=np.uint8)
     pictures[labels.numpy() == 2] = 200
     grid = np.asarray(draw_grid(pictures, CLASSES).convert("L"))
     width = grid.shape[1] // 4
     means = [grid[30:90, k * width + 10 : (k + 1) * width - 10].mean() for k in range(4)]
     assert np.argmax(means) == 2
     assert grid.shape[1] >= 4 * 64
+
+
+def test_many_classes_go_on_in_a_band_below():
+    labels = grid_labels(31)
+    pictures = np.zeros((len(labels), 1, 8, 8), dtype=np.uint8)
+    pictures[labels.numpy() == 30] = 255
+    grid = np.asarray(draw_grid(pictures, [f"ID_{k}" for k in range(31)]).convert("L"))
+    left = 4 + (30 - 16) * 68
+    assert grid.shape[1] == 4 + 16 * 68
+    assert (grid[-60:-10, left + 8 : left + 56] == 255).all()
+    assert grid[-60:-10, left - 60 : left - 12].max() == 0
 
 
 @pytest.mark.parametrize("name", ["", "a very long name of a class", "中文"])

@@ -21,6 +21,7 @@ from trainer.config import (
     to_toml,
     updated_toml,
 )
+from trainer.data import load_pictures, split_pictures
 from trainer.plan import default_warmup, plan_config, present_setting, survey, workload_parameters
 
 
@@ -130,6 +131,16 @@ def test_a_folder_is_planned_for_what_trains_it(tmp_path):
     assert plan_config(source, "cuda", {})[0].image_size == 64
     with_vae = plan_config(source, "cuda", {"vae": "some/vae"})[0]
     assert (with_vae.preset, with_vae.image_size) == ("gait48", 96)
+
+
+@pytest.mark.parametrize("held_out_frac", [0.1, 0.3, 0.0])
+def test_the_advisor_hears_of_the_pictures_that_are_trained_on(tmp_path, held_out_frac):
+    folder = make_pictures(tmp_path / "d", per_class=7)
+    (folder / "red" / "0.png").unlink()
+    for source in (str(folder), "digits"):
+        labels = load_pictures(source, 8).labels
+        expected = len(split_pictures(labels, held_out_frac, seed=1).train)
+        assert survey(source).training_set(held_out_frac).num_items == expected
 
 
 def test_what_the_user_says_stays(tmp_path):
