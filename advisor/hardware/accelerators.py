@@ -1,11 +1,13 @@
 """Devices that NVML does not know and torch does: AMD (ROCm), Intel (XPU), Apple (MPS), Jetson.
 
-Torch is asked in a child process, for it takes seconds to import and may create contexts.
+Torch is asked in a child process, for it takes seconds to import and may create contexts. It is asked
+too for the memory of a card that NVML will not tell.
 """
 
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ if torch.cuda.is_available():
             "kind": "cuda", "index": index, "name": properties.name, "free_bytes": free, "total_bytes": total,
             "compute_capability": None if torch.version.hip else f"{properties.major}.{properties.minor}",
             "integrated": bool(getattr(properties, "is_integrated", False)),
+            "uuid": str(getattr(properties, "uuid", "")),
         })
 if hasattr(torch, "xpu") and torch.xpu.is_available():
     for index in range(torch.xpu.device_count()):
@@ -50,6 +53,37 @@ def read_accelerators(host: Host, num_nvml_cards: int) -> tuple[Device, ...]:
         return ()
     answer = ask_torch()
     return tuple(_device(row, host) for row in answer.value or ())
+
+
+def with_memory_from_torch(cards: tuple[Device, ...], host: Host) -> tuple[Device, ...]:
+    """The cards with torch's figures where NVML tells no memory; ``unknown`` says that they are torch's.
+
+    What torch calls free is less than what is free by the context of the process that asks.
+    """
+    if host.torch_cuda_version is None or not any(map(_hides_its_memory, cards)):
+        return cards
+    rows = ask_torch().value or []
+    return tuple(_with_row(card, _row_of(card, rows)) if _hides_its_memory(card) else card for card in cards)
+
+
+def _hides_its_memory(card: Device) -> bool:
+    gone = ("lost", "reset_required", "no_permission")
+    return card.index is not None and card.total_bytes is None and card.unknown.get("total_bytes") not in gone
+
+
+def _row_of(card: Device, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What torch says of this card, found by its UUID, or by its number where torch tells none."""
+    by_uuid = {f"GPU-{row['uuid']}": row for row in rows if row.get("uuid")}
+    if by_uuid:
+        return by_uuid.get(card.uuid or "")
+    return next((row for row in rows if (row["kind"], row["index"]) == (card.kind, card.index)), None)
+
+
+def _with_row(card: Device, row: dict[str, Any] | None) -> Device:
+    if row is None:
+        return card
+    unknown = card.unknown | {"total_bytes": "from_torch", "free_bytes": "from_torch"}
+    return replace(card, total_bytes=row["total_bytes"], free_bytes=row["free_bytes"], unknown=unknown)
 
 
 def ask_torch(timeout_s: float = 60) -> Reading[list[dict[str, Any]]]:

@@ -45,6 +45,16 @@ def read_card(nvml: Nvml, handle: Handle, *, name_processes: bool = True) -> Rea
     return readings
 
 
+def read_card_state(nvml: Nvml, handle: Handle) -> Readings:
+    """The readings that change with the load and cost little: for looking again and again."""
+    names = ("utilization_frac", "power_w", "pcie_generation")
+    readings = {name: nvml.read(_SIMPLE[name][0], handle).then(_SIMPLE[name][1]) for name in names}
+    readings["sm_clock_mhz"] = nvml.read("nvmlDeviceGetClockInfo", handle, _SM_CLOCK)
+    readings["temperature_c"] = read_temperature(nvml, handle)
+    readings["throttle_reasons"] = read_throttling(nvml, handle)
+    return readings
+
+
 def mig_slices(nvml: Nvml, handle: Handle) -> list[Handle]:
     """Handles of the MIG slices that exist on a card; empty where MIG is off or unknown."""
     places = nvml.read("nvmlDeviceGetMaxMigDeviceCount", handle).value or 0

@@ -221,7 +221,7 @@ CATALOGUE: dict[str, CheckText] = {
     ),
     "ORDER": CheckText(
         severity="info",
-        message="CUDA orders cards by speed, nvidia-smi by slot; which one is cuda:{index} here is a guess.",
+        message="CUDA orders cards by speed, nvidia-smi by slot; which is which of {cards} is a guess.",
         fix="export CUDA_DEVICE_ORDER=PCI_BUS_ID    # makes both orders the same",
     ),
     "SHM": CheckText(

@@ -45,6 +45,20 @@ def find_checks(host: Host, devices: tuple[Device, ...], facts: Facts) -> tuple[
         if device.kind == "cuda":
             for rule in _RULES:
                 found.extend(rule(device, host, facts))
+    return _by_severity(found)
+
+
+def find_checks_under_load(
+    checks: tuple[Check, ...], host: Host, at_rest: Device, at_work: Device
+) -> tuple[Check, ...]:
+    """The checks with those about one card's speed made anew from its state at work."""
+    facts = Facts(nvml_problem=None, kernels=Reading(reason="not_asked"))
+    before = [check for rule in _SPEED_RULES for check in rule(at_rest, host, facts)]
+    now = [check for rule in _SPEED_RULES for check in rule(at_work, host, facts)]
+    return _by_severity([*(check for check in checks if check not in before), *now])
+
+
+def _by_severity(found: list[Check]) -> tuple[Check, ...]:
     order = ("blocker", "warning", "info")
     return tuple(sorted(found, key=lambda check: order.index(check.severity)))
 
@@ -76,6 +90,9 @@ def _host_checks(host: Host, devices: tuple[Device, ...], facts: Facts) -> Itera
     yield from _software_checks(host, [device for device in devices if device.kind == "cuda"])
     if not any(device.kind == "cuda" for device in devices):
         yield from _nvml_checks(host, facts)
+    guessed = [f"cuda:{device.index}" for device in devices if device.unknown.get("index") == "order_guessed"]
+    if guessed:
+        yield _check("ORDER", cards=", ".join(guessed))
     if facts.old_binding and facts.nvml_problem != "wrong_binding":
         yield _check("BINDING-OLD")
     shared = host.shared_memory_bytes
@@ -151,8 +168,6 @@ def _kernels(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
 def _hidden(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
     if device.unknown.get("index") == "hidden":
         yield _check("HIDDEN", device)
-    elif device.unknown.get("index") == "order_guessed":
-        yield _check("ORDER", device, index=device.index)
 
 
 def _memory(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
@@ -240,9 +255,9 @@ def _precision(device: Device, host: Host, facts: Facts) -> Iterator[Check]:
         yield _check("BF16", device, cc=cc)
 
 
-_RULES: tuple[Callable[[Device, Host, Facts], Iterator[Check]], ...] = (
-    _lost, _kernels, _hidden, _memory, _throttling, _power, _link, _mode, _precision,
-)  # fmt: skip
+_Rule = Callable[[Device, Host, Facts], Iterator[Check]]
+_SPEED_RULES: tuple[_Rule, ...] = (_throttling, _power, _link)
+_RULES: tuple[_Rule, ...] = (_lost, _kernels, _hidden, _memory, *_SPEED_RULES, _mode, _precision)
 
 
 def _is_busy(device: Device) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from advisor.hardware.accelerators import read_accelerators
+from advisor.hardware.accelerators import read_accelerators, with_memory_from_torch
 from advisor.hardware.cards import FIELDS, Readings, mig_slices, read_card
 from advisor.hardware.checks import Facts, find_checks
 from advisor.hardware.choice import choose_device
@@ -47,8 +47,8 @@ def probe(
         )
         cards = _read_cards(nvml, environ, host)
         problem = nvml.problem
-    others = read_accelerators(host, len(cards))
-    cards += tuple(_with_usable(replace(device, peaks=peaks_of(device))) for device in others)
+    found = (*with_memory_from_torch(cards, host), *read_accelerators(host, len(cards)))
+    cards = tuple(_with_usable(replace(device, peaks=peaks_of(device))) for device in found)
     if kernels is None:
         wanted = bool(cards) and host.torch_cuda_version is not None
         kernels = read_kernels() if wanted else Reading(reason="not_asked")
@@ -125,8 +125,7 @@ def _card_device(nvml_index: int, readings: Readings, numbering: Numbering, host
     if values["total_bytes"] is None and values["integrated"]:
         values["total_bytes"], values["free_bytes"] = host.ram_total_bytes, host.ram_available_bytes
         unknown |= {"total_bytes": "shared_with_ram", "free_bytes": "shared_with_ram"}
-    device = Device(index=index, kind="cuda", nvml_index=nvml_index, usable_bytes=None, unknown=unknown, **values)
-    return _with_usable(replace(device, peaks=peaks_of(device)))
+    return Device(index=index, kind="cuda", nvml_index=nvml_index, usable_bytes=None, unknown=unknown, **values)
 
 
 def _why_unnumbered(readings: Readings) -> str:

@@ -237,7 +237,7 @@ CHECKS: dict[str, tuple[str, str | None]] = {
         "CUDA_VISIBLE_DEVICES={uuid}    # 写在命令前面，选择它",
     ),
     "ORDER": (
-        "CUDA 按速度给显卡编号，nvidia-smi 按插槽编号；这里的 cuda:{index} 是哪一块只是推测。",
+        "CUDA 按速度给显卡编号，nvidia-smi 按插槽编号；{cards} 各是哪一块只是推测。",
         "export CUDA_DEVICE_ORDER=PCI_BUS_ID    # 让两种编号一致",
     ),
     "SHM": (

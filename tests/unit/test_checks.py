@@ -59,6 +59,7 @@ CARD = Device(
     mig_enabled=False,
     processes=(),
 )
+GUESSED = replace(CARD, unknown={"index": "order_guessed"})
 KERNELS = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120")
 FACTS = Facts(nvml_problem=None, kernels=Reading(KERNELS))
 CU126_KERNELS = replace(FACTS, kernels=Reading(("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")))
@@ -112,7 +113,7 @@ PLANTED = {
     "COMPUTE-PROHIBITED": lambda: found(compute_mode="prohibited"),
     "COMPUTE-EXCLUSIVE": lambda: found(compute_mode="exclusive_process", processes=(JOB,)),
     "HIDDEN": lambda: found(index=None, unknown={"index": "hidden"}),
-    "ORDER": lambda: found(unknown={"index": "order_guessed"}),
+    "ORDER": lambda: find_checks(HOST, (GUESSED, replace(GUESSED, index=1, uuid="GPU-2")), FACTS),
     "SHM": lambda: found(replace(HOST, in_container=True, shared_memory_bytes=64 * MIB)),
     "DISK": lambda: found(replace(HOST, disk_free_bytes=GIB)),
     "CORES": lambda: found(replace(HOST, num_cores=1)),

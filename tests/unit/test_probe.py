@@ -10,7 +10,7 @@ import pytest
 
 from advisor import schema
 from advisor.errors import DeviceError
-from advisor.hardware import cuda_index
+from advisor.hardware import accelerators, cuda_index
 from advisor.hardware.choice import find_device, only_device
 from advisor.hardware.cuda_index import Candidate, number_cards, parse_visible
 from advisor.hardware.nvml import Reading
@@ -58,6 +58,7 @@ def machine(nvml_scenario, monkeypatch):
     """Probes a scenario as if this were its machine."""
     monkeypatch.setattr(cuda_index, "ask_driver", lambda environ: Reading(reason="no_cuda_driver"))
     monkeypatch.setattr("advisor.hardware.probe.has_distribution", lambda name: False)
+    monkeypatch.setattr(accelerators, "ask_torch", lambda: Reading(reason="torch_failed"))
     monkeypatch.setattr(psutil.Process, "username", lambda process: None)  # whoever bears these numbers here
 
     def probed(scenario: str, environ: dict[str, str] | None = None, host: Host | None = None) -> Probe:
@@ -147,6 +148,39 @@ def test_memory_that_is_shared_with_the_cpu(machine):
     assert card.usable_bytes < 110 * GIB
 
 
+ROW = {"kind": "cuda", "index": 0, "name": "Tesla P100", "total_bytes": 16 * GIB, "free_bytes": 15 * GIB}
+
+
+class TestMemoryThatNvmlDoesNotTell:
+    """A card of its own memory under a driver that answers no memory query: torch is asked in a child."""
+
+    @pytest.fixture
+    def hiding(self, machine, nvml_scenario, monkeypatch):
+        def probed(row: dict | None) -> Probe:
+            answer = Reading(reason="torch_failed") if row is None else Reading([row])
+            monkeypatch.setattr(accelerators, "ask_torch", lambda: answer)
+            nvml_scenario("p100").change(mem_total=None)
+            return probe(environ={}, host=HOST, kernels=Reading(CU126))
+
+        return probed
+
+    @pytest.mark.parametrize("uuid", ["", "99999999-2222-3333-4444-555555555555"])
+    def test_it_is_torchs_and_says_so(self, hiding, uuid):
+        found = hiding({**ROW, "uuid": uuid})
+        card = found.devices[0]
+        assert (card.total_bytes, card.free_bytes) == (16 * GIB, 15 * GIB)
+        assert card.usable_bytes == usable_bytes(15 * GIB, 16 * GIB, shared=False)
+        assert (card.unknown["free_bytes"], card.unknown["reserved_bytes"]) == ("from_torch", "not_supported")
+        assert card.peaks.name == "Tesla P100-PCIE-16GB"
+        assert "MEMORY-UNKNOWN" not in check_ids(found)
+
+    @pytest.mark.parametrize("row", [None, {**ROW, "index": 1}, {**ROW, "uuid": "00000000-other"}])
+    def test_another_cards_memory_is_not_taken_for_it(self, hiding, row):
+        found = hiding(row)
+        assert found.devices[0].usable_bytes is None
+        assert "MEMORY-UNKNOWN" in check_ids(found)
+
+
 def test_without_a_gpu_the_cpu_is_told(monkeypatch):
     found = probe(host=CPU_HOST)
     cpu = found.devices[-1]
@@ -221,7 +255,10 @@ class TestChoice:
     def test_one_device_alone_keeps_only_its_checks(self, machine):
         alone = only_device(machine("rtx3090_and_p100"), "cuda:1")
         assert [device.name for device in alone.devices] == ["Tesla P100-PCIE-16GB"]
-        assert {check.values["name"] for check in alone.checks} == {"Tesla P100-PCIE-16GB"}
+        assert {check.values.get("name") for check in alone.checks} == {
+            "Tesla P100-PCIE-16GB",
+            None,
+        }  # None: of all cards
 
 
 A, B, C = (Candidate(uuid=f"GPU-{letter * 8}-0000", name="Tesla T4") for letter in "abc")
