@@ -13,7 +13,7 @@ from rich.text import Text
 
 from advisor import units
 from advisor.records import Note, Progress
-from reports.blocks import Lang
+from reports.blocks import Lang, line_text
 from reports.messages.catalogue import messages_in
 from reports.terminal import encodable
 from reports.wording import Wording
@@ -74,7 +74,7 @@ class Screen:
 
     def note(self, note: Note) -> None:
         """Show a remark: on the screen's last lines, or as a line of its own at once."""
-        text = "".join(map(str, self._wording.note(note)))
+        text = line_text(self._wording.note(note), self._wording.marks, intervals=False, basis=False)
         if self._live is None:
             self._write(f"! {text}")
             return
