@@ -4,8 +4,9 @@ Each value gets a sentence that says where it comes from; they become the commen
 ``config.toml``. Loads no torch.
 """
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ _DIGITS_SAMPLES = 40_000
 # Toy runs on 100 to 1,350 pictures had their best validation loss at 240 to 290 epochs; see
 # docs/methods.md. Longer is the user's choice, since the onset depends on the network.
 _DEFAULT_EPOCHS = 250
-_VAE_DOWNSCALE, _VAE_CHANNELS = 8, 4
+_USUAL_VAE = (8, 4)  # downscale and latent channels of the usual KL-VAE, until it can be asked
 _BETA1 = 0.9
 
 
@@ -127,11 +128,21 @@ def _default_preset(source: Source, device_kind: str, vae: str) -> str:
     return "gait48" if vae != NO_VAE else "base"
 
 
+def latent_layout(vae: str) -> tuple[int, int]:
+    """Downscale and channels of a VAE: from a local folder's configuration, else what is usual."""
+    try:
+        config = json.loads((Path(vae) / "config.json").read_text(encoding="utf-8"))
+        blocks = config.get("block_out_channels") or config["encoder_block_out_channels"]
+        return 2 ** (len(blocks) - 1), int(config["latent_channels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return _USUAL_VAE  # a hub id, or a folder that loading will refuse with its reason
+
+
 def _default_size(source: Source, device_kind: str, vae: str, preset: Preset) -> int:
-    if source.source == BUNDLED_DIGITS:
+    if source.source == BUNDLED_DIGITS and vae == NO_VAE:
         return _DIGIT_SIDE
     cap = 256 if vae != NO_VAE else 32 if device_kind == "cpu" else 64
-    multiple = preset.size_multiple * (_VAE_DOWNSCALE if vae != NO_VAE else 1)
+    multiple = preset.size_multiple * (latent_layout(vae)[0] if vae != NO_VAE else 1)
     return max(multiple, min(cap, source.side_pixels) // multiple * multiple)
 
 
@@ -158,26 +169,31 @@ def _reasons(source: Source, preset_name: str, preset: Preset) -> dict[str, str]
     }
 
 
-def present_setting(values: Mapping[str, Any], *, basis: str = "rule") -> Setting:
+def present_setting(values: Mapping[str, Any], given: Collection[str] = ()) -> Setting:
     """The configuration as the setting that the advisor compares with.
 
     The EMA's half-life in samples becomes a decay per step at the present batch.
+
+    Args:
+        values: of the configuration.
+        given: names of the values that the user decided; the others are the preset's.
     """
     micro_batch, accumulation = int(values["micro_batch"]), int(values["accumulation"])
     half_life = values["ema_half_lives_samples"][0]
-    source = f"preset {values['preset']}" if basis == "rule" else "given"
 
-    def claim(value: float) -> Claim:
-        return Claim(value=value, basis="user" if basis == "user" else "rule", source=source)
+    def claim(name: str, value: float) -> Claim:
+        if name in given:
+            return Claim(value=value, basis="user", source="given")
+        return Claim(value=value, basis="rule", source=f"preset {values['preset']}")
 
     return Setting(
         micro_batch=micro_batch,
         accumulation=accumulation,
-        lr=claim(values["lr"]),
-        beta1=claim(values["beta1"]),
-        beta2=claim(values["beta2"]),
-        ema_decay=claim(0.5 ** (micro_batch * accumulation / half_life)),
-        warmup_samples=claim(values["warmup_samples"]),
+        lr=claim("lr", values["lr"]),
+        beta1=claim("beta1", values["beta1"]),
+        beta2=claim("beta2", values["beta2"]),
+        ema_decay=claim("ema_half_lives_samples", 0.5 ** (micro_batch * accumulation / half_life)),
+        warmup_samples=claim("warmup_samples", values["warmup_samples"]),
     )
 
 
@@ -188,9 +204,8 @@ def workload_parameters(source: Source | None, values: Mapping[str, Any]) -> dic
         channels, height, width = preset.default_shape
         num_classes = preset.default_num_classes
     else:
-        uses_vae = values["vae"] != NO_VAE
-        channels = _VAE_CHANNELS if uses_vae else source.channels
-        height = width = values["image_size"] // (_VAE_DOWNSCALE if uses_vae else 1)
+        downscale, channels = latent_layout(values["vae"]) if values["vae"] != NO_VAE else (1, source.channels)
+        height = width = values["image_size"] // downscale
         num_classes = source.num_classes
     return {
         "preset": values["preset"],

@@ -1,6 +1,5 @@
 """``cfgadvise recommend``: measures a training step at a few settings and says which one to take."""
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
@@ -186,7 +185,6 @@ def _preset_arguments(name: str, precision: str, given: dict[str, Any], dataset:
 def _data_arguments(data: Path, device: str, given: dict[str, Any]) -> dict[str, Any]:
     """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
     from advisor.hardware.probe import choose_device, probe
-    from advisor.records import Claim
     from advisor.schema import to_plain
     from trainer.plan import plan_config, present_setting, survey, workload_parameters
 
@@ -194,9 +192,7 @@ def _data_arguments(data: Path, device: str, given: dict[str, Any]) -> dict[str,
     source, chosen = survey(str(data)), choose_device(probe(), device)
     config, _ = plan_config(source, chosen.kind, known)
     values = to_plain(config)
-    present = present_setting(values)
-    if "lr" in known:
-        present = dataclasses.replace(present, lr=Claim(value=known["lr"], basis="user", source="--lr"))
+    present = present_setting(values, known)
     return {
         "workload": _TRAINER_WORKLOAD,
         "workload_name": values["preset"],

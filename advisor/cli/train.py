@@ -152,7 +152,7 @@ class _Plan:
             parameters=workload_parameters(self._source, values),
             dataset=self._source.training_set(self.config.held_out_frac),
             device=self.device,
-            present=present_setting(values),
+            present=present_setting(values, self._given),
             run_samples=Claim(
                 value=self.config.samples,
                 basis="user" if "samples" in self._given else "rule",

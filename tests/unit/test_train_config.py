@@ -1,6 +1,7 @@
 """Configurations: strict, complete, explained, and the same run or not."""
 
 import dataclasses
+import json
 
 import pytest
 import tomlkit
@@ -22,7 +23,7 @@ from trainer.config import (
     updated_toml,
 )
 from trainer.data import load_pictures, split_pictures
-from trainer.plan import default_warmup, plan_config, present_setting, survey, workload_parameters
+from trainer.plan import default_warmup, latent_layout, plan_config, present_setting, survey, workload_parameters
 
 
 def test_every_field_has_its_section():
@@ -158,6 +159,17 @@ def test_the_measured_step_has_the_shape_of_the_run(tmp_path):
     assert (found["channels"], found["height"], found["num_classes"]) == (4, 12, 3)
 
 
+def test_a_local_vae_says_what_its_latents_look_like(tmp_path):
+    (tmp_path / "vae").mkdir()
+    config = {"_class_name": "AutoencoderKL", "block_out_channels": [8, 16], "latent_channels": 3}
+    (tmp_path / "vae" / "config.json").write_text(json.dumps(config))
+    source = survey(str(make_pictures(tmp_path / "d", side=64)))
+    config, _ = plan_config(source, "cpu", {"vae": str(tmp_path / "vae")})
+    found = workload_parameters(source, dataclasses.asdict(config))
+    assert (found["channels"], found["height"], found["width"]) == (3, 32, 32)
+    assert latent_layout("some/hub-id") == (8, 4)
+
+
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_presets_can_be_measured_without_data(name):
     config, _ = plan_config(survey("digits"), "cpu", {"preset": name})
@@ -169,3 +181,8 @@ def test_the_present_setting_has_the_average_as_a_decay_per_step():
     setting = present_setting(dataclasses.asdict(small_config(ema_half_lives_samples=(160, 320))))
     assert setting.ema_decay.value**10 == pytest.approx(0.5)
     assert setting.effective_batch == 16
+
+
+def test_what_the_user_decided_is_told_apart_from_the_preset():
+    setting = present_setting(dataclasses.asdict(small_config()), {"lr"})
+    assert (setting.lr.basis, setting.beta2.basis) == ("user", "rule")
