@@ -37,8 +37,12 @@ def sample_index(seed: int, num_items: int, k: int) -> int:
 
 def batch_indices(seed: int, num_items: int, samples_seen: int, batch: int) -> Tensor:
     """Items of the effective batch that starts after ``samples_seen`` samples: ``[B]``."""
-    chosen = [sample_index(seed, num_items, k) for k in range(samples_seen, samples_seen + batch)]
-    return torch.tensor(chosen)
+    parts, first, end = [], samples_seen, samples_seen + batch
+    while first < end:
+        epoch, place = divmod(first, num_items)
+        parts.append(_epoch_order(seed, num_items, epoch)[place : place + end - first])
+        first += len(parts[-1])
+    return torch.cat(parts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,12 @@ def test_a_batch_larger_than_the_data_set_runs_over_epochs():
     assert sorted(batch_indices(1, 3, samples_seen=0, batch=6).tolist()) == [0, 0, 1, 1, 2, 2]
 
 
+def test_a_batch_is_a_part_of_the_order():
+    for samples_seen, batch in ((0, 5), (7, 20), (26, 13)):
+        expected = [sample_index(4, 13, k) for k in range(samples_seen, samples_seen + batch)]
+        assert batch_indices(4, 13, samples_seen, batch).tolist() == expected
+
+
 def test_draws_depend_on_nothing_but_seed_and_samples_seen():
     torch.manual_seed(1)
     first = draws(samples_seen=160, **ARGUMENTS)
