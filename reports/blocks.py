@@ -41,10 +41,14 @@ class Paragraph:
 
 @record
 class Bullet:
-    """One item of a list: for, against, warning, remark, or something to tick off."""
+    """One item of a list: for, against, warning, remark, or something to tick off.
+
+    ``command`` is a line of shell that mends what the item says.
+    """
 
     mark: Mark = ""
     line: Line
+    command: str = ""
 
 
 @record

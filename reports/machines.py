@@ -1,11 +1,20 @@
 """What ``cfgadvise probe`` found, as a document: the devices, what is wrong, what to do next."""
 
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
 from advisor import units
-from advisor.records import Device, Probe, Severity
+from advisor.records import Benchmark, Check, Device, Peaks, Probe, Severity
 from reports.blocks import Block, Bullet, Bullets, Column, Document, Lang, Line, Mark, Paragraph, Section, Table
+from reports.commands import is_command
+from reports.messages.readings import reason_in_words
 from reports.wording import Wording
 
 _MARKS: dict[Severity, Mark] = {"blocker": "-", "warning": "!", "info": "i"}
+_NEXT = "cfgadvise recommend --data DIR"
+# These say what a value stands for, not why it is missing; the table or a check shows them.
+_NOT_A_GAP = {"order_guessed", "hidden", "one_slice_at_a_time", "shared_with_ram", "from_torch"}
 
 
 def build_probe_document(probe: Probe, lang: Lang) -> Document:
@@ -32,8 +41,12 @@ def _subtitle(probe: Probe, w: Wording) -> str:
         f"torch {host.torch_version or m.unknown}",
     ]
     if host.driver_version:
-        parts.append(f"{m.probe_driver} {host.driver_version}")
+        speaks = f" (CUDA {host.driver_cuda_version})" if host.driver_cuda_version else ""
+        parts.append(f"{m.probe_driver} {host.driver_version}{speaks}")
     return " | ".join(parts)
+
+
+# ---- devices ------------------------------------------------------------------------------------
 
 
 def _devices(probe: Probe, w: Wording) -> Section:
@@ -49,15 +62,18 @@ def _devices(probe: Probe, w: Wording) -> Section:
     )
     rows = tuple(_device(device, w) for device in probe.devices)
     blocks: list[Block] = [Table(columns=columns, rows=rows) if rows else Paragraph(line=(m.probe_none,))]
-    blocks += _benchmarks(probe, w)
-    unknown = sorted({f"{name}: {why}" for device in probe.devices for name, why in device.unknown.items()})
-    if unknown:
-        blocks.append(Paragraph(line=(m.probe_unknown.format(fields="; ".join(unknown)),)))
+    blocks += _speeds(probe, w)
+    gaps = Counter(why for device in probe.devices for why in device.unknown.values() if why not in _NOT_A_GAP)
+    if gaps:
+        parts = (
+            m.probe_unread_part.format(count=count, reason=reason_in_words(why, w.lang))
+            for why, count in gaps.most_common()
+        )
+        blocks.append(Paragraph(line=(m.probe_unread.format(parts=m.list_separator.join(parts)),)))
     return Section(id="devices", title=m.probe_devices, blocks=tuple(blocks))
 
 
 def _device(device: Device, w: Wording) -> tuple[Line, ...]:
-    name = device.name if not device.compute_capability else f"{device.name} (cc {device.compute_capability})"
     return (
         (_name(device),),
         (_bytes(device.usable_bytes, w),),
@@ -65,7 +81,7 @@ def _device(device: Device, w: Wording) -> tuple[Line, ...]:
         (_bytes(device.used_by_others_bytes, w),),
         (_power(device),),
         ("-" if device.temperature_c is None else f"{device.temperature_c:.0f} C",),
-        (name,),
+        (device.name.removeprefix("NVIDIA "),),
     )
 
 
@@ -76,42 +92,144 @@ def _power(device: Device) -> str:
     return f"{device.power_w:.0f}{limit} W"
 
 
-def _checks(probe: Probe, w: Wording) -> Section:
-    m = w.messages
-    if not probe.checks:
-        return Section(id="checks", title=m.probe_checks, blocks=(Paragraph(line=(m.probe_no_checks,)),))
-    items = []
-    for check in probe.checks:
-        message, fix = w.check(check)
-        where = "" if check.device is None else f" {m.probe_device} {check.device}"
-        said = f"{check.id}{where}: {message}"
-        items.append(Bullet(mark=_MARKS[check.severity], line=(f"{said} {m.probe_fix}{fix}" if fix else said,)))
-    return Section(id="checks", title=m.probe_checks, blocks=(Bullets(items=tuple(items)),))
-
-
 def _bytes(num_bytes: int | None, w: Wording) -> str:
     return w.messages.unknown if num_bytes is None else units.format_bytes(num_bytes)
 
 
-def _benchmarks(probe: Probe, w: Wording) -> list[Block]:
-    m = w.messages
-    rows: list[tuple[Line, ...]] = []
-    for device in probe.devices:
-        bench = device.benchmark
-        if bench is None:
-            continue
-        rates = (bench.fp32_tflops, bench.tf32_tflops, bench.fp16_tflops, bench.bf16_tflops, bench.copy_gb_s)
-        rows.append(((_name(device),), *((f"{rate:.3g}" if rate is not None else "-",) for rate in rates)))
-    if not rows:
-        return []
-    precisions = (f"{name} {m.probe_bench_unit}" for name in ("fp32", "tf32", "fp16", "bf16"))
-    titles = (Column(title=m.probe_device, numeric=False), *map(_column, (*precisions, m.probe_copy)))
-    return [Paragraph(line=(m.probe_bench,)), Table(columns=titles, rows=tuple(rows))]
-
-
-def _column(title: str) -> Column:
-    return Column(title=title)
-
-
 def _name(device: Device) -> str:
-    return device.kind if device.index is None else f"{device.kind}:{device.index}"
+    """``cuda:0``; what training does not see bears the number that nvidia-smi shows."""
+    if device.index is None:
+        return device.kind if device.nvml_index is None else f"GPU {device.nvml_index}"
+    return f"{device.kind}:{device.index}"
+
+
+# ---- speeds -------------------------------------------------------------------------------------
+
+
+def _speeds(probe: Probe, w: Wording) -> list[Block]:
+    """Measured rates beside the table's; the PCIe link as it was seen, under load where there was one."""
+    m = w.messages
+    shown = [d for d in probe.devices if d.benchmark or d.peaks or d.pcie_width or d.compute_capability]
+    if not shown:
+        return []
+    with_upload = any(device.benchmark and device.benchmark.host_to_device_gb_s for device in shown)
+    titles = [
+        "CC",
+        "fp32",
+        "tf32",
+        "fp16",
+        "bf16",
+        m.probe_copy,
+        *([m.probe_upload] if with_upload else []),
+        m.probe_link,
+    ]
+    rows = tuple(_speed(device, with_upload=with_upload) for device in shown)
+    columns = (Column(title=m.probe_device, numeric=False), *(Column(title=title) for title in titles))
+    legend = m.probe_bench if any(device.benchmark for device in shown) else m.probe_peaks
+    return [Table(columns=columns, rows=rows), Paragraph(line=(legend,))]
+
+
+def _speed(device: Device, *, with_upload: bool) -> tuple[Line, ...]:
+    bench, peaks = device.benchmark, device.peaks
+    rates: list[tuple[Callable[[Benchmark], float | None], Callable[[Peaks], float | None]]] = [
+        (lambda b: b.fp32_tflops, lambda p: p.fp32_tflops),
+        (lambda b: b.tf32_tflops, lambda p: p.tf32_tflops),
+        (lambda b: b.fp16_tflops, lambda p: p.fp16_tflops),
+        (lambda b: b.bf16_tflops, lambda p: p.bf16_tflops),
+        (lambda b: b.copy_gb_s, lambda p: p.bandwidth_gb_s),
+    ]
+    estimated = peaks is not None and peaks.estimated
+    cells = [
+        _rate(measured(bench) if bench else None, best(peaks) if peaks else None, estimated=estimated)
+        for measured, best in rates
+    ]
+    if with_upload:
+        cells.append(_rate(bench.host_to_device_gb_s if bench else None, None, estimated=False))
+    return tuple((cell,) for cell in (_name(device), device.compute_capability or "-", *cells, _link(device)))
+
+
+def _rate(measured: float | None, best: float | None, *, estimated: bool) -> str:
+    at_best = None if best is None else f"{'~' if estimated else ''}{best:.4g}"
+    return "/".join(part for part in (None if measured is None else f"{measured:.3g}", at_best) if part) or "-"
+
+
+def _link(device: Device) -> str:
+    load = device.benchmark.load if device.benchmark else None
+    generation = (load.pcie_generation if load else None) or device.pcie_generation
+    if generation is None or device.pcie_width is None:
+        return "-"
+    most = device.max_pcie_width
+    return f"gen{generation} x{device.pcie_width}" + (f"/x{most}" if most and most != device.pcie_width else "")
+
+
+# ---- checks -------------------------------------------------------------------------------------
+
+
+def _checks(probe: Probe, w: Wording) -> Section:
+    m = w.messages
+    items = [_check(check, probe, w) for check in probe.checks]
+    fine = [m.probe_topics[topic] for topic in _fine_topics(probe)]
+    if fine:
+        items.append(Bullet(mark="+", line=(m.probe_fine.format(topics=m.list_separator.join(fine)),)))
+    blocks: list[Block] = [] if probe.checks else [Paragraph(line=(m.probe_no_checks,))]
+    if items:
+        blocks.append(Bullets(items=tuple(items)))
+    if not any(check.severity == "blocker" for check in probe.checks):
+        blocks.append(Paragraph(line=(m.probe_next.format(command=_NEXT),)))
+    return Section(id="checks", title=m.probe_checks, blocks=tuple(blocks))
+
+
+def _check(check: Check, probe: Probe, w: Wording) -> Bullet:
+    message, fix = w.check(_in_words(check, w.lang))
+    said = f"{check.id}{_where(check, probe)}: {message}"
+    if fix is None:
+        return Bullet(mark=_MARKS[check.severity], line=(said,))
+    if is_command(check.fix or ""):
+        return Bullet(mark=_MARKS[check.severity], line=(said,), command=fix)
+    return Bullet(mark=_MARKS[check.severity], line=(f"{said}{w.messages.probe_fix}{fix}",))
+
+
+def _in_words(check: Check, lang: Lang) -> Check:
+    reason = check.values.get("reason")
+    if not isinstance(reason, str):
+        return check
+    words = reason_in_words(reason, lang)
+    said = check.message.replace(f"({reason})", f"({words})")
+    return replace(check, values={**check.values, "reason": words}, message=said)
+
+
+def _where(check: Check, probe: Probe) -> str:
+    """The card that a check speaks of, as the table of devices names it."""
+    uuid, nvml_index = check.values.get("uuid"), check.values.get("nvml_index")
+    about = [device for device in probe.devices if (device.uuid, device.nvml_index) == (uuid, nvml_index)]
+    if nvml_index is not None and about:
+        return f" {_name(about[0])}"
+    return "" if check.device is None else f" {check.device}"
+
+
+def _fine_topics(probe: Probe) -> list[str]:
+    """What was looked at, on every card, without finding anything wrong."""
+    found = {check.id for check in probe.checks}
+    host, cards = probe.host, [device for device in probe.devices if device.kind == "cuda"]
+
+    def read(field: str) -> bool:
+        return bool(cards) and all(getattr(card, field) is not None for card in cards)
+
+    topics = {
+        "kernels": (
+            {"TORCH", "ARCH", "ARCH-NONE", "ARCH-UNKNOWN"}, host.torch_cuda_version and read("compute_capability"),
+        ),
+        "driver": ({"DRIVER", "DRIVER-OLD"}, host.driver_cuda_version and host.torch_cuda_version),
+        "throttling": (
+            {"THROTTLE-HEAT", "THROTTLE-HOT", "THROTTLE-POWER", "THROTTLE-HARDWARE"}, read("throttle_reasons"),
+        ),
+        "power": ({"POWERCAP", "THROTTLE-POWER"}, read("power_limit_w") and read("default_power_limit_w")),
+        "link": ({"PCIE", "PCIE-GEN"}, read("pcie_width")),
+        "ecc": ({"ECC"}, read("uncorrected_ecc_errors")),
+        "others": (
+            {"OTHERS", "OTHERS-UNNAMED", "OTHERS-OUTSIDE", "DISPLAY", "DISPLAY-WINDOWS"}, read("used_by_others_bytes"),
+        ),
+        "shm": ({"SHM"}, host.in_container and host.shared_memory_bytes is not None),
+        "disk": ({"DISK"}, host.disk_free_bytes is not None),
+    }  # fmt: skip
+    return [topic for topic, (wrong, was_read) in topics.items() if was_read and not found & wrong]

@@ -53,7 +53,8 @@ def _bullets(bullets: Bullets, document: Document) -> str:
 
 def _bullet(item: Bullet, document: Document) -> str:
     text = _escaped(line_text(item.line, document.marks))
-    return f"- [ ] {text}" if item.mark == "todo" else f"- {_SIGNS[item.mark]}{text}"
+    command = f"\n  `{item.command}`" if item.command else ""
+    return f"- [ ] {text}{command}" if item.mark == "todo" else f"- {_SIGNS[item.mark]}{text}{command}"
 
 
 def _code(code: Code, _: Document) -> str:

@@ -32,6 +32,7 @@ from reports.blocks import (
     Table,
     figure_text,
 )
+from reports.commands import CommandLines
 
 BASIS_STYLES: dict[Basis, str] = {"measured": "green", "predicted": "yellow", "rule": "cyan", "user": "magenta"}
 _HEAD_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -91,7 +92,7 @@ class _Painter:
         self._document, self._encoding = document, encoding
         self._marks = {basis: encodable(mark, encoding) for basis, mark in document.marks.items()}
 
-    def parts(self) -> "Iterator[Wrapped | RichTable]":
+    def parts(self) -> "Iterator[Wrapped | RichTable | CommandLines]":
         document = self._document
         yield Wrapped(self._text(document.title, "bold"))
         yield Wrapped(self._text(document.subtitle, "dim"))
@@ -100,7 +101,7 @@ class _Painter:
         for number, section in enumerate(document.sections, start=1):
             yield from self._section(number, section)
 
-    def _section(self, number: int, section: Section) -> "Iterator[Wrapped | RichTable]":
+    def _section(self, number: int, section: Section) -> "Iterator[Wrapped | RichTable | CommandLines]":
         yield Wrapped(Text(""))
         yield Wrapped(self._text(f"{number}. {section.title}", "bold underline"))
         before: Block | None = None
@@ -110,11 +111,14 @@ class _Painter:
             yield from self._block(block)
             before = block
 
-    def _block(self, block: Block) -> "Iterator[Wrapped | RichTable]":
+    def _block(self, block: Block) -> "Iterator[Wrapped | RichTable | CommandLines]":
         if isinstance(block, Paragraph):
             yield Wrapped(self._line(block.line))
         elif isinstance(block, Bullets):
-            yield from map(self._bullet, block.items)
+            for item in block.items:
+                yield self._bullet(item)
+                if item.command:
+                    yield CommandLines(encodable(item.command, self._encoding))
         elif isinstance(block, Code):
             yield from self._code(block)
         elif isinstance(block, Heading):

@@ -234,8 +234,8 @@ class Messages:
     warnings_none: str
     # ---- the live screen
     probe_bench: str
-    probe_bench_unit: str
     probe_copy: str
+    probe_upload: str
     live_done: str
     live_step: str
     live_samples: str
@@ -261,8 +261,14 @@ class Messages:
     probe_temperature: str
     probe_ram: str
     probe_driver: str
-    probe_unknown: str
+    probe_peaks: str
+    probe_link: str
+    probe_unread: str
+    probe_unread_part: str
     probe_checks: str
+    probe_fine: str
+    probe_topics: Mapping[str, str]
+    probe_next: str
     probe_no_checks: str
     probe_fix: str
     reasons: Mapping[str, str]

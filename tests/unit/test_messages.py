@@ -20,6 +20,7 @@ HALF_WIDTH_AFTER_CJK = re.compile("[\u4e00-\u9fff][,;:!?]")
 KEPT_WORDS = {
     *("batch", "epoch", "Epoch", "loss", "lr", "betas", "EMA", "Config", "NaN", "OOM", "fp16", "Adam", "drop_last"),
     *("alpha", "beta", "gamma", "a", "b", "B", "cfgadvise", "ctrl", "c", "TFLOP", "s", "GB"),
+    *("GPU", "PCIe", "PyTorch", "bench", "json", "dev", "shm"),
 }
 RECORDS = ("reasons", "notes", "checks", "source")
 

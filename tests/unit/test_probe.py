@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.cells import cell_len
 
 from advisor import schema
 from advisor.errors import DeviceError
@@ -95,6 +96,26 @@ def test_every_recorded_probe_can_be_shown(path, lang):
     shown = printed([render_probe(found, lang)])
     assert all(check.id in shown for check in found.checks)
     assert found.devices[-1].name.split()[0] in shown
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_looks_as_recorded_on_a_terminal_of_80_columns(machine, scenario, lang):
+    text = printed([render_probe(machine(scenario), lang)])
+    path = GOLDEN / f"{scenario}.{lang}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+    assert max(map(cell_len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_stream_of_another_encoding_says_the_same(machine, scenario, lang):
+    """Chinese in GBK as in UTF-8; English in ASCII without a question mark."""
+    text = printed([render_probe(machine(scenario), lang)])
+    encoding = {"en": "ascii", "zh": "gbk"}[lang]
+    assert printed([render_probe(machine(scenario), lang)], encoding=encoding) == text
 
 
 def check_ids(found: Probe) -> list[str]:
