@@ -25,13 +25,13 @@ class CommandLines:
         self._comment = comment[0] if comment else ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines, moved in; a word that is wider than the terminal is left to the terminal to break."""
+        """The lines, moved in; a word that is wider than the terminal is folded, so that nothing is lost."""
         columns = options.max_width - _INDENT
         lines = list(_broken(self._command, columns - 2))
         commands = [f"{line} \\" for line in lines[:-1]] + lines[-1:]
         comments = [f"# {line}" for line in _filled(self._comment, columns - 2)]
         for line, style in [*((line, "bold") for line in commands), *((line, "dim") for line in comments)]:
-            yield Text(" " * _INDENT + line, style=style, no_wrap=True, overflow="ignore")
+            yield Text(" " * _INDENT + line, style=style, overflow="fold")
 
 
 def _broken(command: str, columns: int) -> Iterator[str]:

@@ -1,17 +1,17 @@
 """What ``cfgadvise probe`` found, as a document: the devices, what is wrong, what to do next."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 from advisor import units
-from advisor.records import Benchmark, Check, Device, Peaks, Probe, Severity
+from advisor.records import Check, Device, Probe, Severity
 from reports.blocks import Block, Bullet, Bullets, Column, Document, Lang, Line, Mark, Paragraph, Section, Table
 from reports.commands import is_command
 from reports.messages.readings import reason_in_words
 from reports.wording import Wording
 
 _MARKS: dict[Severity, Mark] = {"blocker": "-", "warning": "!", "info": "i"}
+_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 _NEXT = "cfgadvise recommend --data DIR"
 # These say what a value stands for, not why it is missing; the table or a check shows them.
 _NOT_A_GAP = {"order_guessed", "hidden", "one_slice_at_a_time", "shared_with_ram", "from_torch"}
@@ -112,45 +112,39 @@ def _speeds(probe: Probe, w: Wording) -> list[Block]:
     shown = [d for d in probe.devices if d.benchmark or d.peaks or d.pcie_width or d.compute_capability]
     if not shown:
         return []
+    with_bench = any(device.benchmark for device in shown)
     with_upload = any(device.benchmark and device.benchmark.host_to_device_gb_s for device in shown)
-    titles = [
-        "CC",
-        "fp32",
-        "tf32",
-        "fp16",
-        "bf16",
-        m.probe_copy,
-        *([m.probe_upload] if with_upload else []),
-        m.probe_link,
+    titles = ("CC", *_PRECISIONS, m.probe_copy, *([m.probe_upload] if with_upload else []), m.probe_link)
+    columns = tuple(Column(title=title) for title in titles)
+    rows = [_speed(device, with_bench=with_bench, with_upload=with_upload) for device in shown]
+    head = Column(title=m.probe_device, numeric=False)
+    if not with_bench:
+        return [Table(columns=(head, *columns), rows=tuple(rows)), Paragraph(line=(m.probe_peaks,))]
+    num_rates = 1 + len(_PRECISIONS)  # one table with two figures a cell would be wider than 80 columns
+    return [
+        Table(columns=(head, *columns[:num_rates]), rows=tuple(row[: 1 + num_rates] for row in rows)),
+        Table(columns=(head, *columns[num_rates:]), rows=tuple((row[0], *row[1 + num_rates :]) for row in rows)),
+        Paragraph(line=(m.probe_bench,)),
     ]
-    rows = tuple(_speed(device, with_upload=with_upload) for device in shown)
-    columns = (Column(title=m.probe_device, numeric=False), *(Column(title=title) for title in titles))
-    legend = m.probe_bench if any(device.benchmark for device in shown) else m.probe_peaks
-    return [Table(columns=columns, rows=rows), Paragraph(line=(legend,))]
 
 
-def _speed(device: Device, *, with_upload: bool) -> tuple[Line, ...]:
+def _speed(device: Device, *, with_bench: bool, with_upload: bool) -> tuple[Line, ...]:
     bench, peaks = device.benchmark, device.peaks
-    rates: list[tuple[Callable[[Benchmark], float | None], Callable[[Peaks], float | None]]] = [
-        (lambda b: b.fp32_tflops, lambda p: p.fp32_tflops),
-        (lambda b: b.tf32_tflops, lambda p: p.tf32_tflops),
-        (lambda b: b.fp16_tflops, lambda p: p.fp16_tflops),
-        (lambda b: b.bf16_tflops, lambda p: p.bf16_tflops),
-        (lambda b: b.copy_gb_s, lambda p: p.bandwidth_gb_s),
-    ]
-    estimated = peaks is not None and peaks.estimated
-    cells = [
-        _rate(measured(bench) if bench else None, best(peaks) if peaks else None, estimated=estimated)
-        for measured, best in rates
-    ]
+    names = (*(f"{precision}_tflops" for precision in _PRECISIONS), "copy_gb_s")
+    cells = []
+    for name in names:
+        best = getattr(peaks, name.replace("copy", "bandwidth"), None)
+        at_best = "-" if best is None else f"{'~' if peaks and peaks.estimated else ''}{_figure(best)}"
+        measured = _figure(getattr(bench, name, None))
+        cells.append(at_best if not with_bench else "-" if measured == at_best == "-" else f"{measured}/{at_best}")
     if with_upload:
-        cells.append(_rate(bench.host_to_device_gb_s if bench else None, None, estimated=False))
+        cells.append(_figure(bench.host_to_device_gb_s if bench else None))
     return tuple((cell,) for cell in (_name(device), device.compute_capability or "-", *cells, _link(device)))
 
 
-def _rate(measured: float | None, best: float | None, *, estimated: bool) -> str:
-    at_best = None if best is None else f"{'~' if estimated else ''}{best:.4g}"
-    return "/".join(part for part in (None if measured is None else f"{measured:.3g}", at_best) if part) or "-"
+def _figure(rate: float | None) -> str:
+    """Three digits; all digits before the point."""
+    return "-" if rate is None else f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
 
 
 def _link(device: Device) -> str:
