@@ -21,6 +21,12 @@ class Figure:
     text: str
     interval: str = ""
     claim: Claim
+    marked: bool = True
+
+    @property
+    def shows_basis(self) -> bool:
+        """Whether its basis is to be marked here: it has one, and no figure beside it shows the same."""
+        return self.marked and self.is_known
 
     @property
     def is_known(self) -> bool:
@@ -105,7 +111,48 @@ class Picture:
     caption: str
 
 
-Block = Paragraph | Bullets | Code | Heading | Table | Picture
+@record
+class Point:
+    """One value of a chart: where it stands, and the claim that it shows."""
+
+    x: float
+    claim: Claim
+
+
+Form = Literal["bars", "points", "line", "curve", "band", "level", "upright"]
+Role = Literal["weights", "gradients", "optimizer", "ema", "activations", "context", "rest", "main", "other", "limit"]
+
+
+@record
+class Series:
+    """Values of a chart that belong together: drawn in one form, named once in the legend."""
+
+    name: str
+    form: Form
+    role: Role
+    points: tuple[Point, ...]
+
+
+@record
+class Chart:
+    """Figures of the report as a picture. It repeats what stands in tables, so text renderers leave it out.
+
+    ``per_unit`` is what a claim's value is divided by: the size of the unit that ``y_title`` names.
+    """
+
+    id: str
+    title: str
+    alt: str
+    x_title: str
+    y_title: str
+    series: tuple[Series, ...]
+    x_scale: Literal["category", "log2", "linear"] = "linear"
+    y_scale: Literal["linear", "log"] = "linear"
+    per_unit: float = 1.0
+    remark: str = ""
+
+
+Block = Paragraph | Bullets | Code | Heading | Table | Picture | Chart
 
 
 @record
@@ -134,6 +181,11 @@ class Document:
             for block in section.blocks:
                 for line in _lines(block):
                     yield from (item for item in line if isinstance(item, Figure))
+
+    def charts(self) -> Iterator[Chart]:
+        """Every chart of the report, in reading order."""
+        for section in self.sections:
+            yield from (block for block in section.blocks if isinstance(block, Chart))
 
 
 def say(template: str, **values: Inline | Line | int) -> Line:
@@ -166,7 +218,7 @@ def line_text(line: Line, marks: dict[Basis, str], *, intervals: bool = True, ba
 def figure_text(figure: Figure, marks: dict[Basis, str], *, interval: bool, basis: bool) -> str:
     """The figure as plain text, with the parts that are asked for."""
     bounds = f" ({figure.interval})" if interval and figure.interval else ""
-    mark = f" {marks[figure.claim.basis]}" if basis and figure.is_known else ""
+    mark = f" {marks[figure.claim.basis]}" if basis and figure.shows_basis else ""
     return f"{figure.text}{bounds}{mark}"
 
 

@@ -3,9 +3,11 @@
 import math
 
 from advisor import units
-from advisor.records import Advice, Milestone, Option
+from advisor.records import Advice, Milestone, Note, Option
+from reports import charts, schedule
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Heading, Line, Paragraph, Section, Table, say
-from reports.plan import batch_text, config_lines, run_steps
+from reports.plan import batch_text, config_lines, reasons_of, run_steps, same_setting
+from reports.run import RunView
 from reports.wording import Wording, exact
 
 LADDER = (0.5, 1.0, 2.0)
@@ -51,7 +53,7 @@ def _option(number: int, one: Option, advice: Advice, w: Wording) -> list[Block]
         return [*blocks, Paragraph(line=(m.option_recommended,))]
     if one.id != "keep":
         blocks.append(Code(language="python", text=config_lines(one, advice.present, w)))
-    bullets = [Bullet(mark=reason.sign, line=w.note(reason)) for reason in one.reasons]
+    bullets = list(reasons_of(one, advice.present, w).items)
     if one.id != "keep" and one.time_to_same_progress.value is not None:
         bullets.append(Bullet(mark="i", line=say(m.option_ratio, ratio=w.percent(one.time_to_same_progress))))
     if bullets:
@@ -85,7 +87,7 @@ def learning_rate(advice: Advice, w: Wording) -> Section:
         Paragraph(line=(m.lr_rule,)),
         Code(language="text", text=_lr_arithmetic(advice, by_batch, w)),
     ]
-    blocks += [Table(columns=columns, rows=rows), Paragraph(line=(m.lr_interval,))]
+    blocks += [*charts.learning_rate(advice, w), Table(columns=columns, rows=rows), Paragraph(line=(m.lr_interval,))]
     best_lr = advice.recommended.lr.value
     if best_lr is not None:
         blocks.append(Paragraph(line=say(m.lr_ladder, ladder=_ladder(best_lr, w))))
@@ -137,9 +139,11 @@ def performance(advice: Advice, w: Wording) -> Section:
     return Section(id="performance", title=m.section_performance, blocks=(Table(columns=columns, rows=rows),))
 
 
-def milestones(advice: Advice, w: Wording) -> Section:
-    """When to look, in steps, samples, hours and epochs, and at what."""
+def milestones(advice: Advice, run: RunView | None, w: Wording) -> Section:
+    """When to look, in steps, samples, hours and epochs, and at what; after a run, what was there."""
     m = w.messages
+    if run is not None and schedule.of_run(run):
+        return schedule.passed(advice, run, w)
     columns = (
         Column(title=m.column_steps),
         Column(title=m.column_samples),
@@ -158,6 +162,9 @@ def milestones(advice: Advice, w: Wording) -> Section:
         for one in advice.milestones
     )
     blocks: list[Block] = [Paragraph(line=(m.milestones_counted,)), Table(columns=columns, rows=rows)]
+    blocks.append(Paragraph(line=(m.milestones_no_loss,)))
+    if advice.workload.parameters.get("preset") is not None:
+        blocks.append(Paragraph(line=say(m.milestones_grids, num=schedule.NUM_GRIDS)))
     if advice.milestones:
         blocks.append(Paragraph(line=say(m.milestones_end, run=w.duration(advice.milestones[-1].elapsed_s))))
     return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
@@ -180,14 +187,21 @@ def monitoring(advice: Advice, w: Wording) -> Section:
     )
     blocks: list[Block] = [Table(columns=columns, rows=rows), Paragraph(line=(m.monitoring_scale,))]
     if advice.monitoring:
-        blocks.append(Bullets(items=tuple(Bullet(mark="i", line=w.note(note)) for note in advice.monitoring)))
+        blocks.append(
+            Bullets(items=tuple(Bullet(mark="i", line=_watched(note, advice, w)) for note in advice.monitoring))
+        )
     return Section(id="monitoring", title=m.section_monitoring, blocks=tuple(blocks))
 
 
-def checkpoints(advice: Advice, w: Wording) -> Section:
+def _watched(note: Note, advice: Advice, w: Wording) -> Line:
+    best = advice.recommended
+    return w.note(note, {"median_s": best.step_s, "high_s": best.step_s, "peak_bytes": best.peak_reserved_bytes})
+
+
+def checkpoints(advice: Advice, run: RunView | None, w: Wording) -> Section:
     """What to tick off at half-way and at the end, and when the run may end sooner."""
     m = w.messages
-    looks = advice.milestones
+    looks = schedule.planned(advice, run) if run is not None and schedule.of_run(run) else advice.milestones
     blocks: list[Block] = []
     for milestone in _two_of(looks):
         step, time = units.format_count(milestone.step), w.duration(milestone.elapsed_s).text
@@ -205,3 +219,22 @@ def _two_of(looks: tuple[Milestone, ...]) -> tuple[Milestone, ...]:
     half = looks[-1].samples / 2
     middle = min(looks[:-1], key=lambda one: abs(one.samples - half))
     return middle, looks[-1]
+
+
+# ---- the end ------------------------------------------------------------------------------------
+
+
+def final_advice(advice: Advice, w: Wording) -> Section:
+    """What speaks for the recommendation in a few words, and what to do next, in order."""
+    m, best, present = w.messages, advice.recommended, advice.present
+    good = tuple(one for one in reasons_of(best, present, w).items if one.mark == "+")
+    others = [one for one in advice.options if one.verdict in ("not_recommended", "infeasible")]
+    names = m.list_separator.join(m.option_names.get(one.id, one.id) for one in others)
+    next_steps = [m.final_keep if same_setting(best, present) else m.final_paste, m.final_look]
+    if others:
+        next_steps.append(m.final_not_worth.format(options=names))
+    next_steps.append(m.final_tune)
+    blocks: list[Block] = [Heading(text=m.final_for), Bullets(items=good)] if good else []
+    todo = tuple(Bullet(mark="todo", line=(line,)) for line in next_steps)
+    blocks += [Heading(text=m.final_next), Bullets(items=todo)]
+    return Section(id="final", title=m.section_final, blocks=tuple(blocks))

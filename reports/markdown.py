@@ -7,6 +7,7 @@ from reports.blocks import (
     Block,
     Bullet,
     Bullets,
+    Chart,
     Code,
     Document,
     Figure,
@@ -27,7 +28,7 @@ def render(document: Document) -> str:
     parts = [f"# {document.title}", document.subtitle, f"> {line_text(document.legend, document.marks)}"]
     for number, section in enumerate(document.sections, start=1):
         parts.append(f"## {number}. {section.title}")
-        parts += [_block(block, document) for block in section.blocks]
+        parts += [_block(block, document) for block in section.blocks if not isinstance(block, Chart)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

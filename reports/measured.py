@@ -1,11 +1,11 @@
 """The section of a report that shows what was run: memory and speed against the batch size."""
 
-from advisor.records import Advice, Claim, Measurement, StepTime
+from advisor.records import Advice, Claim, Measurement
+from reports import charts
 from reports.blocks import Block, Code, Column, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text
+from reports.points import MEASUREMENT, memory_claim, rate_claim, step_claim
 from reports.wording import Wording
-
-MEASUREMENT = "measurements"
 
 
 def measurements(advice: Advice, w: Wording) -> Section:
@@ -19,6 +19,7 @@ def measurements(advice: Advice, w: Wording) -> Section:
         elapsed=w.duration(Claim(value=advice.elapsed_s, basis="measured", source="elapsed_s")),
     )
     blocks.append(Paragraph(line=spent))
+    blocks += charts.memory(advice, w) + charts.speed(advice, w)
     blocks += _predicted_memory(advice, w) + _breakdown(advice, w) + _speed_fit(advice, w)
     return Section(id="measurements", title=m.section_measurements.format(memory=w.memory), blocks=tuple(blocks))
 
@@ -44,17 +45,16 @@ def _measured_table(advice: Advice, w: Wording) -> Table:
 def _measured_row(one: Measurement, budget_bytes: int | None, w: Wording) -> tuple[Line, ...]:
     if one.outcome != "ok":
         return ((batch_text(one),), *(("-",),) * 5, (w.messages.outcomes[one.outcome],))
-    peak = Claim(value=one.peak_reserved_bytes, basis="measured", source=f"{MEASUREMENT}: peak_reserved_bytes")
+    peak = memory_claim(one)
     frac = None if one.peak_reserved_bytes is None or not budget_bytes else one.peak_reserved_bytes / budget_bytes
-    step = claim_of(one.step_s)
-    rate = None if step.value is None else one.micro_batch * one.accumulation / step.value
+    step = step_claim(one.step_s)
     return (
         (batch_text(one),),
         (w.bytes(peak),),
         (w.percent(Claim(value=frac, basis="measured", source=f"{MEASUREMENT} / memory.budget_bytes")),),
         (w.duration(step),),
         (w.duration(step).interval or "-",),
-        (w.rate(Claim(value=rate, basis="measured", source=f"{MEASUREMENT}: samples / step_s")),),
+        (w.rate(rate_claim(one)),),
         (w.messages.outcomes[one.outcome],),
     )
 
@@ -115,11 +115,3 @@ def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
         knee = Claim(value=speed.knee_micro_batch, basis="predicted", source="speed.knee_micro_batch")
         blocks.append(Paragraph(line=say(m.speed_knee, knee=w.count(knee))))
     return blocks
-
-
-def claim_of(step_s: StepTime | None) -> Claim:
-    """A measured step time as a claim."""
-    if step_s is None:
-        return Claim(value=None, basis="measured", source=MEASUREMENT)
-    low, high = min(step_s.low, step_s.median), max(step_s.high, step_s.median)
-    return Claim(value=step_s.median, low=low, high=high, basis="measured", source=f"{MEASUREMENT}: n={step_s.n}")

@@ -1,41 +1,17 @@
 """The sections of a report that need a run, or that say how its figures came about."""
 
+import dataclasses
+
 from advisor import units
-from advisor.records import Advice, Claim, ClassifierAccuracy, Option
-from reports.blocks import Block, Bullet, Bullets, Column, Figure, Line, Paragraph, Picture, Section, Table, say
+from advisor.records import Advice, Claim, ClassifierAccuracy
+from reports import charts
+from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Line, Paragraph, Picture, Section, Table, say
 from reports.run import RunView, SampleGrid
+from reports.schedule import option_run, predicted_run_s
 from reports.wording import Wording, day, exact
 
 NUM_GRIDS_SHOWN = 6
-
-
-def option_run(advice: Advice, run: RunView) -> Option | None:
-    """The option that the run was trained with; ``None`` if it was none of them."""
-    if run.micro_batch is None or run.accumulation is None:
-        return advice.recommended
-    batch = (run.micro_batch, run.accumulation)
-    options = (advice.recommended, *advice.options)
-    return next((one for one in options if (one.micro_batch, one.accumulation) == batch), None)
-
-
-def predicted_run_s(advice: Advice, option: Option, run: RunView) -> Claim:
-    """The time that was predicted for as many samples as the run has seen."""
-    total = advice.run_samples.value
-    if option.run_s.value is None or not total or not run.samples:
-        return Claim(value=None, basis="predicted", source="run_s")
-    part = run.samples / total
-
-    def scaled(bound: float | None) -> float | None:
-        return None if bound is None else bound * part
-
-    claim = option.run_s
-    return Claim(
-        value=scaled(claim.value),
-        low=scaled(claim.low),
-        high=scaled(claim.high),
-        basis=claim.basis,
-        source=f"run_s x {part:.4g}" if part != 1 else claim.source,
-    )
+NOT_PREDICTED = Claim(value=None, basis="predicted", source="not measured")
 
 
 def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
@@ -43,7 +19,8 @@ def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
     m, option = w.messages, option_run(advice, run)
     if option is None:
         line = m.actual_other_setting.format(micro_batch=run.micro_batch, accumulation=run.accumulation)
-        return Section(id="actual", title=m.section_actual, blocks=(Paragraph(line=(line,)),))
+        happened = actual(run, w)
+        return dataclasses.replace(happened, blocks=(Paragraph(line=(line,)), *happened.blocks))
     columns = (
         Column(title=m.column_metric, numeric=False),
         Column(title=m.column_predicted),
@@ -52,21 +29,56 @@ def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
         Column(title=m.column_difference),
         Column(title=m.column_inside, numeric=False),
     )
-    run_s = predicted_run_s(advice, option, run)
+    run_s = predicted_run_s(advice, option, run.samples)
     rows = (
         _compared(m.column_step, w.duration(option.step_s), w.duration(run.actual.step_s), w),
         _compared(m.column_samples_per_s, w.rate(option.samples_per_s), w.rate(run.actual.samples_per_s), w),
         _compared(
-            m.name_peak.format(memory=w.memory),
+            m.name_training_peak.format(memory=w.memory),
             w.bytes(option.peak_reserved_bytes),
+            w.bytes(run.actual.training_peak_bytes),
+            w,
+        ),
+        _compared(
+            m.name_whole_peak.format(memory=w.memory),
+            w.bytes(NOT_PREDICTED),
             w.bytes(run.actual.peak_reserved_bytes),
             w,
         ),
         _compared(m.name_run, w.duration(run_s), w.duration(run.actual.elapsed_s), w),
     )
     blocks: list[Block] = [Table(columns=columns, rows=rows), Paragraph(line=(m.actual_note,))]
-    blocks += _what_happened(run, w)
+    blocks.append(Paragraph(line=(m.actual_memory_note.format(memory=w.memory),)))
+    blocks += [*charts.losses(run, w), *_what_happened(run, w)]
     return Section(id="actual", title=m.section_actual, blocks=tuple(blocks))
+
+
+def actual(run: RunView, w: Wording) -> Section:
+    """What a run took for which nothing was predicted."""
+    m = w.messages
+    named = [
+        (m.column_step, w.duration(run.actual.step_s)),
+        (m.column_samples_per_s, w.rate(run.actual.samples_per_s)),
+        (m.name_training_peak.format(memory=w.memory), w.bytes(run.actual.training_peak_bytes)),
+        (m.name_whole_peak.format(memory=w.memory), w.bytes(run.actual.peak_reserved_bytes)),
+        (m.name_run, w.duration(run.actual.elapsed_s)),
+    ]
+    columns = (
+        Column(title=m.column_metric, numeric=False),
+        Column(title=m.column_actual),
+        Column(title=m.column_interval),
+    )
+    rows = tuple(((name,), (figure,), (figure.interval or "-",)) for name, figure in named)
+    blocks = (Table(columns=columns, rows=rows), Paragraph(line=(m.actual_unplanned,)), *charts.losses(run, w))
+    return Section(id="actual", title=m.section_happened, blocks=(*blocks, *_what_happened(run, w)))
+
+
+def configuration(run: RunView, w: Wording) -> Section:
+    """What the run was trained with: its own ``config.toml``, with the reasons that stand in it."""
+    m = w.messages
+    text = run.plan.text.strip()
+    blocks = (Code(language="toml", text=text),) if text else (Paragraph(line=(m.config_missing,)),)
+    return Section(id="config", title=m.section_config, blocks=blocks)
 
 
 def _compared(name: str, predicted: Figure, actual: Figure, w: Wording) -> tuple[Line, ...]:
@@ -79,7 +91,8 @@ def _compared(name: str, predicted: Figure, actual: Figure, w: Wording) -> tuple
         low, high = predicted.claim.low, predicted.claim.high
         if low is not None and high is not None:
             inside = m.yes if low <= happened <= high else m.no
-    return ((name,), (predicted,), (predicted.interval or "-",), (actual,), (difference,), (inside,))
+    said: Line = (predicted if predicted.is_known else "-",)
+    return ((name,), said, (predicted.interval or "-",), (actual,), (difference,), (inside,))
 
 
 def _what_happened(run: RunView, w: Wording) -> list[Block]:
@@ -201,10 +214,23 @@ def method(advice: Advice, run: RunView | None, w: Wording) -> Section:
     rows = tuple(((name,), (w.basis_names[claim.basis],), (m.source(claim.source),)) for name, claim in sources)
     blocks: list[Block] = [Bullets(items=tuple(items)), Table(columns=columns, rows=rows)]
     blocks += _origin(advice, w)
-    if run is not None and run.problems:
-        problems = tuple(Bullet(mark="!", line=(text,)) for text in run.problems)
-        blocks += [Paragraph(line=(m.run_problems,)), Bullets(items=problems)]
+    if run is not None:
+        blocks += _problems(run, w)
     return Section(id="method", title=m.section_method, blocks=tuple(blocks))
+
+
+def run_method(run: RunView, w: Wording) -> Section:
+    """Where the figures of a run without an advice come from, and what is not known of it."""
+    m = w.messages
+    items = tuple(Bullet(line=(line,)) for line in (m.method_logged, m.method_unadvised))
+    return Section(id="method", title=m.section_method, blocks=(Bullets(items=items), *_problems(run, w)))
+
+
+def _problems(run: RunView, w: Wording) -> list[Block]:
+    if not run.problems:
+        return []
+    problems = tuple(Bullet(mark="!", line=(text,)) for text in run.problems)
+    return [Paragraph(line=(w.messages.run_problems,)), Bullets(items=problems)]
 
 
 def _origin(advice: Advice, w: Wording) -> list[Block]:

@@ -50,13 +50,43 @@ def verdict(advice: Advice, run: RunView | None, w: Wording) -> Section:
     if not keeps and best.time_to_same_progress.value is not None:
         blocks.append(Paragraph(line=say(m.verdict_ratio, ratio=w.percent(best.time_to_same_progress))))
     if run is not None:
-        blocks.append(Paragraph(line=_run_status(run, w)))
-        blocks += _run_quality(run, w)
+        blocks += run_blocks(run, w)
     blocks += [Paragraph(line=(m.verdict_paste,)), Code(language="python", text=config_lines(best, present, w))]
-    blocks.append(Bullets(items=tuple(Bullet(mark=reason.sign, line=w.note(reason)) for reason in best.reasons)))
+    blocks.append(reasons_of(best, present, w))
     if advice.warnings:
         blocks.append(Paragraph(line=say(m.verdict_warnings, count=len(advice.warnings))))
     return Section(id="verdict", title=m.section_verdict, blocks=tuple(blocks))
+
+
+def run_verdict(run: RunView, w: Wording) -> Section:
+    """The first section where nothing was advised: how far the run came and what it is good for."""
+    return Section(id="verdict", title=w.messages.section_verdict, blocks=tuple(run_blocks(run, w)))
+
+
+def run_blocks(run: RunView, w: Wording) -> list[Block]:
+    """How far the run came, and what its samples are good for."""
+    return [Paragraph(line=_run_status(run, w)), *_run_quality(run, w)]
+
+
+def reasons_of(option: Option, present: Option, w: Wording) -> Bullets:
+    """The option's reasons, their figures with the basis of the claims that they come from."""
+    known = {
+        "step_s": option.step_s,
+        "present_step_s": present.step_s,
+        "samples_per_s": option.samples_per_s,
+        "present_samples_per_s": present.samples_per_s,
+        "peak_bytes": option.peak_reserved_bytes,
+        "present_bytes": present.peak_reserved_bytes,
+        "share": option.memory_frac,
+        "lr": option.lr,
+        "present_lr": present.lr,
+    }
+    ratio = option.time_to_same_progress
+    in_ratios = {**known, "ratio": ratio, "low": ratio, "high": ratio}
+    in_rates = {**known, "low": option.lr, "high": option.lr}
+    claims = {"scaled_lr": in_rates}
+    lines = ((one.sign, w.note(one, claims.get(one.id, in_ratios))) for one in option.reasons)
+    return Bullets(items=tuple(Bullet(mark=sign, line=line) for sign, line in lines))
 
 
 def run_steps(advice: Advice, option: Option) -> Claim:

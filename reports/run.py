@@ -4,6 +4,8 @@ Everything in a run folder is optional to a reader, for a run can be killed at a
 line is left out, a damaged line is skipped and told in :attr:`RunView.problems`.
 """
 
+import dataclasses
+import itertools
 import re
 import statistics
 from collections.abc import Mapping
@@ -63,12 +65,29 @@ class SampleGrid:
 
 @record
 class Actual:
-    """What the run really took; a value is ``None`` where the logs do not say it."""
+    """What the run really took; a value is ``None`` where the logs do not say it.
+
+    ``training_peak_bytes`` is the peak before anything but training steps was run: what was advised
+    can be compared with it alone.
+    """
 
     step_s: Claim
     samples_per_s: Claim
     elapsed_s: Claim
     peak_reserved_bytes: Claim
+    training_peak_bytes: Claim
+
+
+@record
+class RunPlan:
+    """What ``config.toml`` says about the run; ``text`` is the file itself."""
+
+    micro_batch: int | None = None
+    accumulation: int | None = None
+    samples: int | None = None
+    num_milestones: int | None = None
+    lr: float | None = None
+    text: str = ""
 
 
 @record
@@ -76,12 +95,14 @@ class RunView:
     """A run as a report sees it."""
 
     name: str
+    folder: Path
+    device_kind: Literal["cuda", "cpu"]
+    started_utc: str | None
+    plan: RunPlan
     status: Status
     samples: int
     step: int | None
     num_resumes: int
-    micro_batch: int | None
-    accumulation: int | None
     advice: Advice | None
     dataset: RunDataset | None
     evaluation: Evaluation | None
@@ -92,6 +113,22 @@ class RunView:
     checkpoints_samples: tuple[int, ...]
     run_warnings: tuple[Note, ...]
     problems: tuple[str, ...]
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Items of one forward pass."""
+        return self.plan.micro_batch
+
+    @property
+    def accumulation(self) -> int | None:
+        """Micro-batches of one optimizer step."""
+        return self.plan.accumulation
+
+    def _repr_html_(self) -> str:
+        """The whole report for a notebook, in a frame of its own so that no style leaks out of it."""
+        from reports.html import framed_report
+
+        return framed_report(self)
 
     @property
     def best_validation(self) -> ValidationPoint | None:
@@ -116,21 +153,23 @@ def read_run(folder: Path) -> RunView:
     events = read_log(folder / "events.jsonl", problems)
     train = tuple(map(_train_point, (entry for entry in metrics if entry.get("kind") == "train")))
     last_samples = [whole(entry.get("samples")) or 0 for entry in (*metrics, *events)]
-    micro_batch, accumulation = _batch(folder / "config.toml", problems)
+    advice = read_record(Advice, folder / "advice.json", problems)
     return RunView(
         name=folder.resolve().name,
+        folder=folder,
+        device_kind=_device_kind(advice, metrics),
+        started_utc=next((str(e["utc"]) for e in events if e.get("kind") == "start" and "utc" in e), None),
+        plan=_plan(folder / "config.toml", problems),
         status=_status(events),
         samples=max(last_samples, default=0),
         step=train[-1].step if train else None,
         num_resumes=sum(entry.get("kind") == "resume" for entry in events),
-        micro_batch=micro_batch,
-        accumulation=accumulation,
-        advice=read_record(Advice, folder / "advice.json", problems),
+        advice=advice,
         dataset=_dataset(folder / "dataset.json", problems),
         evaluation=read_record(Evaluation, folder / "evaluation.json", problems),
         train=train,
         validation=tuple(map(_validation_point, (entry for entry in metrics if entry.get("kind") == "validation"))),
-        actual=_actual(train, events),
+        actual=_actual(train, events, metrics),
         grids=_grids(folder, events),
         checkpoints_samples=_checkpoints(folder),
         run_warnings=tuple(_warning(entry) for entry in events if entry.get("kind") == "warning" and "text" in entry),
@@ -138,24 +177,24 @@ def read_run(folder: Path) -> RunView:
     )
 
 
-def read_source(path: Path) -> tuple[Advice, RunView | None]:
-    """What ``cfgadvise report`` is asked to report: an advice file, or a run folder with its advice.
+def read_source(path: Path) -> tuple[Advice | None, RunView | None]:
+    """What ``cfgadvise report`` is asked to report: an advice file, or a run folder, with its advice if it has one.
 
     Raises:
-        UsageError: if it is neither, or no advice can be read from it.
+        UsageError: if it is neither.
     """
     if not path.is_dir():
         return schema.from_plain(Advice, storage.require_json_object(path), where=str(path)), None
     run = read_run(path)
-    if run.advice is None:
-        told = next((problem for problem in run.problems if problem.startswith("advice.json")), "there is none")
-        raise UsageError(f"{path}: no advice.json can be read ({told}); `cfgadvise recommend --out {path}` writes one")
     return run.advice, run
 
 
-def source_json(advice: Advice, run: RunView | None) -> str:
+def source_json(advice: Advice | None, run: RunView | None) -> str:
     """The records behind a report as one JSON object."""
-    outcome = None if run is None else {key: value for key, value in schema.to_plain(run).items() if key != "advice"}
+    outcome = None
+    if run is not None:
+        portable = dataclasses.replace(run, advice=None, folder=Path())
+        outcome = {key: value for key, value in schema.to_plain(portable).items() if key not in ("advice", "folder")}
     return schema.to_json({"schema": "cfgadvise.report/1", "advice": advice, "run": outcome})
 
 
@@ -175,18 +214,28 @@ def _dataset(path: Path, problems: list[str]) -> RunDataset | None:
         return None
 
 
-def _batch(path: Path, problems: list[str]) -> tuple[int | None, int | None]:
+def _plan(path: Path, problems: list[str]) -> RunPlan:
     try:
-        parsed: Mapping[str, Any] = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        text = path.read_text(encoding="utf-8")
+        parsed: Mapping[str, Any] = tomlkit.parse(text).unwrap()
     except FileNotFoundError:
-        return None, None
+        return RunPlan()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         problems.append(f"{path.name}: cannot be read ({error})")
-        return None, None
-    batch = parsed.get("batch")
-    if not isinstance(batch, dict):
-        return None, None
-    return whole(batch.get("micro_batch")), whole(batch.get("accumulation"))
+        return RunPlan()
+
+    def value(section: str, key: str) -> Any:
+        table = parsed.get(section)
+        return table.get(key) if isinstance(table, dict) else None
+
+    return RunPlan(
+        micro_batch=whole(value("batch", "micro_batch")),
+        accumulation=whole(value("batch", "accumulation")),
+        samples=whole(value("run", "samples")),
+        num_milestones=whole(value("run", "num_milestones")),
+        lr=number(value("optimizer", "lr")),
+        text=text,
+    )
 
 
 def _warning(entry: Mapping[str, Any]) -> Note:
@@ -226,7 +275,7 @@ def _status(events: list[dict[str, Any]]) -> Status:
 _TURNING_POINTS = ("start", "resume", "interrupted", "finished")
 
 
-def _actual(train: tuple[TrainPoint, ...], events: list[dict[str, Any]]) -> Actual:
+def _actual(train: tuple[TrainPoint, ...], events: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> Actual:
     """Figures of the whole run: the logs' own lines, and the ``finished`` event where there is one."""
     finished: dict[str, Any] = next((e for e in reversed(events) if e.get("kind") == "finished"), {})
     steps_s = sorted(point.step_s for point in train if point.step_s)
@@ -242,7 +291,21 @@ def _actual(train: tuple[TrainPoint, ...], events: list[dict[str, Any]]) -> Actu
         peak_reserved_bytes=_logged(
             max((peak for peak in peaks if peak is not None), default=None), "metrics.jsonl: peak_reserved_bytes"
         ),
+        training_peak_bytes=_logged(_training_peak(metrics), "metrics.jsonl: before the first validation"),
     )
+
+
+def _training_peak(metrics: list[dict[str, Any]]) -> int | None:
+    alone = itertools.takewhile(lambda entry: entry.get("kind") == "train", metrics)
+    known = [whole(entry.get("peak_reserved_bytes")) for entry in alone]
+    return max((peak for peak in known if peak is not None), default=None)
+
+
+def _device_kind(advice: Advice | None, metrics: list[dict[str, Any]]) -> Literal["cuda", "cpu"]:
+    """What it was trained on: a processor has no allocator that counts allocated bytes."""
+    if advice is not None:
+        return "cuda" if advice.device.kind == "cuda" else "cpu"
+    return "cuda" if any(whole(entry.get("peak_allocated_bytes")) for entry in metrics) else "cpu"
 
 
 def _middle_90_percent(ordered: list[float]) -> tuple[float | None, float | None]:

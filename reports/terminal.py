@@ -20,6 +20,7 @@ from reports.blocks import (
     Block,
     Bullet,
     Bullets,
+    Chart,
     Code,
     Document,
     Figure,
@@ -105,7 +106,7 @@ class _Painter:
         yield Wrapped(Text(""))
         yield Wrapped(self._text(f"{number}. {section.title}", "bold underline"))
         before: Block | None = None
-        for block in section.blocks:
+        for block in (one for one in section.blocks if not isinstance(one, Chart)):
             if before is not None and _is_apart(before, block):
                 yield Wrapped(Text(""))
             yield from self._block(block)
@@ -178,7 +179,7 @@ class _Painter:
                 start = len(text)
                 bare = figure_text(item, self._marks, interval=interval, basis=False)
                 text.append(encodable(bare, self._encoding))
-                if marked and item.is_known:
+                if marked and item.shows_basis:
                     text.append(f" {self._marks[item.claim.basis]}", BASIS_STYLES[item.claim.basis])
                 text.stylize(_FIGURE, start)
             else:

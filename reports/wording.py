@@ -1,16 +1,17 @@
 """Claims, notes and checks as a reader of one language sees them."""
 
+import dataclasses
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 from advisor import units
 from advisor.records import Basis, Check, Claim, Device, Note, Reason, Value
-from reports.blocks import Figure, Lang, Line
+from reports.blocks import Figure, Inline, Lang, Line
 from reports.messages.catalogue import Messages, messages_in
 
 ARITHMETIC = "arithmetic"
+RULED = Claim(value=None, basis="rule", source="advice.json")
 
 
 class Wording:
@@ -122,48 +123,71 @@ class Wording:
 
     # ---- notes and checks -----------------------------------------------------------------------
 
-    def note(self, note: Note | Reason) -> Line:
-        """The note's sentence; the English text where this language does not know its id."""
+    def note(self, note: Note | Reason, claims: Mapping[str, Claim] | None = None) -> Line:
+        """The note's sentence; its own English text where this language does not know its id.
+
+        A figure in it takes basis and source from the claim of its name; without one it is a rule.
+        """
         known = self.messages.reasons if isinstance(note, Reason) else self.messages.notes
-        return (self._filled(known.get(note.id), note.values) or note.text,)
+        return self._filled(known.get(note.id), note.values, claims or {}) or (note.text,)
 
     def check(self, check: Check) -> tuple[str, str | None]:
         """A check's message and the line that mends it."""
         message, fix = self.messages.checks.get(check.id, (None, None))
-        said = self._filled(message, check.values) or check.message
-        mended = self._filled(fix, check.values) or check.fix if check.fix is not None else None
+        said = _plain(self._filled(message, check.values, {})) or check.message
+        mended = _plain(self._filled(fix, check.values, {})) or check.fix if check.fix is not None else None
         return said, mended
 
-    def _filled(self, template: str | None, values: Mapping[str, Value]) -> str | None:
+    def _filled(self, template: str | None, values: Mapping[str, Value], claims: Mapping[str, Claim]) -> Line | None:
         if template is None:
             return None
         try:
-            return _Writer(self).vformat(template, (), {"memory": self.memory, **values})
+            return _marked_once(self._parts(template, {"memory": self.memory, **values}, claims))
         except (KeyError, ValueError, TypeError):  # written for other values: the English text is right
             return None
 
+    def _parts(self, template: str, values: Mapping[str, Value], claims: Mapping[str, Claim]) -> Iterator[Inline]:
+        for literal, name, unit, _ in string.Formatter().parse(template):
+            if literal:
+                yield literal
+            if name is None:
+                continue
+            value, spell = values[name], self._spellers().get(unit or "")
+            if value is None:
+                yield self.messages.unknown
+            elif spell is None or isinstance(value, str):
+                yield format(value, unit or "")
+            else:
+                known = claims.get(name, RULED)
+                claim = Claim(value=value, basis=known.basis, source=known.source)
+                yield Figure(text=spell(value), claim=claim)
 
-class _Writer(string.Formatter):
-    """Writes the values of a record's template in the units that the template names."""
-
-    def __init__(self, wording: Wording) -> None:
-        self._wording = wording
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        w = self._wording
-        if value is None:
-            return w.messages.unknown
-        spellers: dict[str, Callable[[float], str]] = {
+    def _spellers(self) -> dict[str, Callable[[float], str]]:
+        return {
             "bytes": units.format_bytes,
-            "duration": lambda duration_s: units.format_duration(duration_s, w.lang),
+            "duration": lambda duration_s: units.format_duration(duration_s, self.lang),
             "lr": units.format_lr,
             "count": spelled_count,
-            "percent": w.percent_text,
+            "percent": self.percent_text,
             "ratio": lambda ratio: f"{ratio:.2f}",
         }
-        return (
-            spellers[format_spec](value) if format_spec in spellers else str(super().format_field(value, format_spec))
-        )
+
+
+def _marked_once(parts: Iterable[Inline]) -> Line:
+    """The sentence with a mark behind the last of neighbouring figures that share a basis, not behind each."""
+    line: list[Inline] = []
+    later: Basis | None = None
+    for part in reversed(list(parts)):
+        if isinstance(part, str):
+            line.append(part)
+            continue
+        line.append(dataclasses.replace(part, marked=part.claim.basis != later))
+        later = part.claim.basis
+    return tuple(reversed(line))
+
+
+def _plain(line: Line | None) -> str:
+    return "".join(item if isinstance(item, str) else item.text for item in line or ())
 
 
 def spelled_count(count: float) -> str:

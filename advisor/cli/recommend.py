@@ -20,7 +20,7 @@ _DEFAULT_BATCH = 16
 _TRAINER_WORKLOAD = "trainer.workload:make"
 _GOALS = ("balanced", "time", "memory")
 _PRECISIONS = ("fp32", "bf16")
-_REPORT_SUFFIXES = (".md", ".json")
+_REPORT_SUFFIXES = (".md", ".html", ".json")
 
 
 def recommend(
@@ -53,7 +53,7 @@ def recommend(
         str | None, typer.Option(metavar="python|toml", help="Only the lines to paste instead of the report.")
     ] = None,
     report: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE.md|.json", help="Also write the report here; repeatable.")
+        list[Path] | None, typer.Option(metavar="FILE.md|.html|.json", help="Also write the report here; repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write advice.json and report.md here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the report.")] = False,
@@ -254,7 +254,14 @@ def _write(path: Path, advice: "Advice") -> None:
     from reports import markdown
     from reports.document import build_document
 
-    is_json = path.suffix == ".json"
-    text = advice.to_json() if is_json else markdown.render(build_document(advice, None, current_settings().lang))
+    lang = current_settings().lang
+    if path.suffix == ".json":
+        text = advice.to_json()
+    elif path.suffix == ".html":
+        from reports.html import whole_page
+
+        text = whole_page(advice, None, lang)
+    else:
+        text = markdown.render(build_document(advice, None, lang))
     write_atomically(path, text.rstrip("\n") + "\n")
     print_progress(f"wrote {path}")

@@ -223,16 +223,15 @@ def _show_plan(advice: "Advice") -> None:
 
 
 def _report(folder: "RunFolder") -> None:
-    """Print the report, and leave it in the run folder as Markdown."""
+    """Print the report, and leave it in the run folder as Markdown and as a page in both languages."""
     from advisor.storage import write_atomically
     from reports import markdown, terminal
     from reports.document import build_document
+    from reports.html import whole_page
     from reports.run import read_run
 
-    view = read_run(folder.path)
-    if view.advice is None:
-        print_progress(f"trained: {folder.path}; without --auto there is no advice to compare with")
-        return
-    document = build_document(view.advice, view, current_settings().lang)
+    view, lang = read_run(folder.path), current_settings().lang
+    document = build_document(view.advice, view, lang)
     write_atomically(folder.path / "report.md", markdown.render(document))
+    write_atomically(folder.path / "report.html", whole_page(view.advice, view, lang))
     print_answer(terminal.render(document))

@@ -1,8 +1,8 @@
 """Which sentences a report is made of: every language gives a value for each of these names.
 
 A missing or misspelled sentence is a type error, not a hole in a report. ``{placeholders}`` are the
-same in every language. ``reasons``, ``notes`` and ``checks`` hold the sentences of records by id; they
-are empty in English, because the records carry their English text themselves.
+same in every language. ``reasons``, ``notes`` and ``checks`` hold the sentences of records by id; a
+record whose id is not there is shown with its own English text.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +17,7 @@ class Messages:
 
     # ---- words
     title: str
+    run_title: str
     subtitle: str
     legend: str
     mark_measured: str
@@ -76,11 +77,19 @@ class Messages:
     column_trained_on: str
     column_accuracy: str
     column_name: str
+    column_grid: str
+    column_time_predicted: str
+    column_time_actual: str
+    column_train_loss: str
+    column_validation_loss: str
     # ---- names of figures
     name_lr: str
     name_ema: str
+    name_accumulation: str
     name_warmup: str
     name_peak: str
+    name_training_peak: str
+    name_whole_peak: str
     name_memory_frac: str
     name_run: str
     name_run_steps: str
@@ -131,6 +140,22 @@ class Messages:
     speed_values: str
     speed_knee: str
     speed_no_fit: str
+    chart_memory: str
+    chart_speed: str
+    chart_lr: str
+    chart_loss: str
+    chart_budget: str
+    chart_budget_above: str
+    chart_activations: str
+    chart_rest: str
+    chart_fit: str
+    chart_accumulated: str
+    chart_knee: str
+    chart_rule: str
+    chart_options: str
+    chart_train: str
+    chart_validation: str
+    chart_grids: str
     # ---- 4 effective batch
     section_batch: str
     batch_unchanged: str
@@ -160,6 +185,10 @@ class Messages:
     section_milestones: str
     milestones_counted: str
     milestones_end: str
+    milestones_no_loss: str
+    milestones_grids: str
+    milestones_run: str
+    milestones_unknown: str
     milestone_looks: Mapping[str, str]
     # ---- 10 monitoring
     section_monitoring: str
@@ -200,9 +229,22 @@ class Messages:
     alike_sign: str
     alike_cause: str
     lr_from: str
+    section_final: str
+    final_for: str
+    final_next: str
+    final_keep: str
+    final_paste: str
+    final_look: str
+    final_not_worth: str
+    final_tune: str
     # ---- 13 after the run
     section_actual: str
     actual_note: str
+    actual_memory_note: str
+    actual_unplanned: str
+    section_happened: str
+    section_config: str
+    config_missing: str
     actual_other_setting: str
     run_best_validation: str
     run_last_loss: str
@@ -230,8 +272,32 @@ class Messages:
     method_noise_scale: str
     method_no_noise_scale: str
     method_origin: str
+    method_logged: str
+    method_unadvised: str
     section_warnings: str
     warnings_none: str
+    page_contents: str
+    page_language: str
+    page_json: str
+    page_json_thinned: str
+    page_table: str
+    page_picture_unreadable: str
+    page_chosen: str
+    compare_title: str
+    compare_legend: str
+    compare_settings: str
+    compare_expected: str
+    compare_happened: str
+    compare_ratio: str
+    compare_colon: str
+    compare_apart: str
+    compare_note: str
+    compare_same_data: str
+    compare_other_data: str
+    compare_device: str
+    compare_step: str
+    compare_dataset: str
+    compare_length: str
     # ---- the live screen
     probe_bench: str
     probe_copy: str

@@ -1,10 +1,12 @@
 """The reports' English."""
 
+from advisor.recommend.reasons import NOTES, REASONS
 from reports.messages.catalogue import Messages
 
 EN = Messages(
     # ---- words
     title="Training configuration report",
+    run_title="Training run report",
     subtitle="{subject} on {device}, {day}",
     legend="Where each figure comes from: ",
     mark_measured="[M]",
@@ -64,11 +66,19 @@ EN = Messages(
     column_trained_on="Classifier trained on",
     column_accuracy="Accuracy",
     column_name="Name",
+    column_grid="Grid",
+    column_time_predicted="Time, predicted",
+    column_time_actual="Time, actual",
+    column_train_loss="Training loss",
+    column_validation_loss="Validation loss",
     # ---- names of figures
     name_lr="Learning rate",
     name_ema="EMA decay",
+    name_accumulation="Accumulation",
     name_warmup="Warm-up samples",
     name_peak="Peak {memory}",
+    name_training_peak="Peak {memory}, training steps",
+    name_whole_peak="Peak {memory}, whole run",
     name_memory_frac="Share of the {memory} budget",
     name_run="Total time",
     name_run_steps="Total steps",
@@ -139,6 +149,22 @@ EN = Messages(
     speed_values="alpha = {alpha}, beta = {beta}, gamma = {gamma}.",
     speed_knee="From micro-batch {knee} on, a larger one gains less than 5 % of the reachable speed.",
     speed_no_fit="Too few rows to fit the step time to the batch: only the measured sizes are compared.",
+    chart_memory="Peak {memory} by micro-batch",
+    chart_speed="Speed by micro-batch",
+    chart_lr="Learning rate by effective batch",
+    chart_loss="Loss during the run",
+    chart_budget="budget",
+    chart_budget_above="The budget, {budget}, is far above this chart: {times} times its largest value.",
+    chart_activations="Activations",
+    chart_rest="Not attributed: workspace, allocator, program",
+    chart_fit="fit",
+    chart_accumulated="measured with accumulation",
+    chart_knee="95 % of the reachable speed",
+    chart_rule="square-root rule",
+    chart_options="options",
+    chart_train="training",
+    chart_validation="validation, averaged weights",
+    chart_grids="sample grids",
     # ---- 4 effective batch
     section_batch="Effective batch, and what changes with it",
     batch_unchanged=(
@@ -192,6 +218,16 @@ EN = Messages(
         "Counted in samples seen, so that they hold after a restart or a change of batch. Times are training time."
     ),
     milestones_end="The run ends after {run}.",
+    milestones_no_loss=(
+        "What the loss will be is not predicted: no law gives it for new data. Compare it with the milestone before."
+    ),
+    milestones_grids=(
+        "cfgadvise train stops {num} times, evenly spread, to draw a sample grid: sample-k.png at k/{num} of the run."
+    ),
+    milestones_run=(
+        "The run draws a sample grid at each of its {num} milestones. Counted in samples seen; times are training time."
+    ),
+    milestones_unknown="The run's configuration does not say when it draws samples.",
     milestone_looks={
         "first_look": "Is the loss falling?",
         "quarter": "First look at samples",
@@ -238,19 +274,41 @@ EN = Messages(
     jumpy_sign="The loss swings strongly",
     jumpy_cause="Cause: too high a learning rate, or too small an effective batch. First try:",
     copies_sign="Samples are copies of training items",
-    copies_cause="Cause: the model memorises; the training loss alone does not show it. Look at an earlier checkpoint:",
+    copies_cause=(
+        "Cause: the model memorises; the training loss alone does not show it. Look at an earlier checkpoint:"
+    ),
     alike_sign="All classes look alike, or all samples of a class do",
     alike_cause=(
         "Cause: the condition is ignored (alike classes), or the guidance is too strong (alike samples)."
         " Compare guidance scales:"
     ),
     lr_from="from {lr}",
+    section_final="Final advice",
+    final_for="What speaks for it",
+    final_next="What to do next",
+    final_keep="Train with the setting that you have.",
+    final_paste="Paste the lines of section 1 and train.",
+    final_look="Look at the samples and the validation loss at each milestone before you change anything.",
+    final_not_worth="Leave alone what does not pay here: {options}.",
+    final_tune="Tune the learning rate only if the validation loss gives a reason (section 7).",
     # ---- 13 after the run
     section_actual="Predicted and actual",
     actual_note=(
         "Actual step time is the median of the log's lines. Total time is compared for the samples that the run has"
         " seen; both count training steps only, without validation, sampling and checkpoints."
     ),
+    actual_memory_note=(
+        "Advised was the {memory} of training steps alone, so only the peak before the first validation compares"
+        " with it. The peak of the whole run also holds the data, validation, sampling and evaluation, for which"
+        " nothing was predicted."
+    ),
+    actual_unplanned=(
+        "Nothing was predicted for this run, so there is nothing to compare with. Step time is the median of the"
+        " log's lines."
+    ),
+    section_happened="What happened",
+    section_config="Configuration of the run",
+    config_missing="No config.toml can be read.",
     actual_other_setting=(
         "The run was trained with batch {micro_batch} × {accumulation}, for which nothing was predicted."
     ),
@@ -292,8 +350,40 @@ EN = Messages(
     method_noise_scale="Gradient noise scale: {value} samples.",
     method_no_noise_scale="Not measured: the gradient noise scale; what a larger batch gains per sample is not known.",
     method_origin="Made by cfgadvise {version} on {day}. Command: {command}",
+    method_logged="Measured: read from the run's own logs.",
+    method_unadvised=(
+        "There is no advice for this run: whether another batch or learning rate would do better was not"
+        " measured. cfgadvise train --auto measures it."
+    ),
     section_warnings="Warnings",
     warnings_none="None.",
+    page_contents="Contents",
+    page_language="Language",
+    page_json="The records behind this report (JSON)",
+    page_json_thinned="The logs are thinned out here; metrics.jsonl has every line.",
+    page_table="Table",
+    page_picture_unreadable="This picture cannot be read.",
+    page_chosen="recommended",
+    compare_title="Comparison",
+    compare_legend="A: {first}. B: {second}.",
+    compare_settings="Settings",
+    compare_expected="Expected cost of the recommended setting",
+    compare_happened="What happened",
+    compare_ratio="B : A",
+    compare_colon=": ",
+    compare_apart="Apart",
+    compare_note=(
+        "Apart: the two intervals do not touch. Without intervals on both sides, whether a difference is more"
+        " than chance is not known."
+    ),
+    compare_same_data="Both were made for the same device and step.",
+    compare_other_data=(
+        "They differ in more than the setting: {differences}. The figures below do not compare settings alone."
+    ),
+    compare_device="device",
+    compare_step="training step",
+    compare_dataset="data",
+    compare_length="length of the run",
     # ---- the live screen
     probe_bench="Dense TFLOP/s and GB/s: measured just now / at best, by the table of GPUs (~: estimated).",
     probe_copy="Memory GB/s",
@@ -344,7 +434,7 @@ EN = Messages(
     probe_no_checks="Nothing to mend.",
     probe_fix=" Fix: ",
     source=lambda text: text,
-    reasons={},
-    notes={},
+    reasons=REASONS,
+    notes=NOTES,
     checks={},
 )

@@ -9,13 +9,13 @@ from sample_advice import CPU, KEEP, RECOMMENDED, claim, sample_advice, write_sa
 from advisor.records import Advice, Claim
 from reports.blocks import Code, Document, Paragraph, Section, Table, line_text, say
 from reports.document import build_document
-from reports.run import RunView, read_run
+from reports.run import RunPlan, RunView, read_run
 
 SECTIONS = [
     *("verdict", "machine", "measurements", "effective_batch", "dataset", "options", "learning_rate", "performance"),
-    *("milestones", "monitoring", "checkpoints", "troubleshooting"),
+    *("milestones", "monitoring", "checkpoints", "troubleshooting", "final"),
 ]
-AFTER_A_RUN = ["actual", "quality", "samples"]
+AFTER_A_RUN = ["actual", "quality", "samples", "config"]
 LAST = ["method", "warnings"]
 
 
@@ -64,7 +64,8 @@ def test_sections_come_in_the_order_of_a_readers_questions(run: RunView) -> None
 
 def test_both_languages_hold_the_same_figures(run: RunView) -> None:
     english, chinese = (build_document(sample_advice(), run, lang) for lang in ("en", "zh"))
-    assert [figure.claim for figure in english.figures()] == [figure.claim for figure in chinese.figures()]
+    said = [sorted(repr(figure.claim) for figure in one.figures()) for one in (english, chinese)]
+    assert said[0] == said[1]
     assert [[type(block) for block in one.blocks] for one in english.sections] == [
         [type(block) for block in one.blocks] for one in chinese.sections
     ]
@@ -151,10 +152,16 @@ def test_predicted_stands_beside_actual(run: RunView) -> None:
 
 
 def test_a_run_with_another_batch_is_not_compared(run: RunView) -> None:
-    other = dataclasses.replace(run, micro_batch=5, accumulation=3)
+    other = dataclasses.replace(run, plan=RunPlan(micro_batch=5, accumulation=3))
     document = build_document(sample_advice(), other, "en")
     assert "5 × 3" in text_of(section(document, "actual"), document)
-    assert not any(isinstance(block, Table) for block in section(document, "actual").blocks)
+    titles = [
+        column.title
+        for block in section(document, "actual").blocks
+        if isinstance(block, Table)
+        for column in block.columns
+    ]
+    assert "Actual" in titles and "Predicted" not in titles
 
 
 def test_commands_against_trouble_carry_the_values_of_the_run(run: RunView) -> None:
@@ -172,7 +179,7 @@ def test_a_killed_run_without_anything_still_makes_a_report(tmp_path: Path) -> N
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "samples": 1')
     for lang in ("en", "zh"):
         document = build_document(sample_advice(), read_run(tmp_path), lang)
-        assert [one.id for one in document.sections][-5:] == [*AFTER_A_RUN, *LAST]
+        assert [one.id for one in document.sections][-6:] == [*AFTER_A_RUN, *LAST]
 
 
 def test_unknown_figures_are_said_to_be_unknown() -> None:

@@ -1,0 +1,136 @@
+"""When a run of the trainer stops to draw samples, and what its logs say about each of these moments."""
+
+import math
+
+from advisor import units
+from advisor.records import Advice, Claim, Milestone, Option
+from reports.blocks import Block, Column, Figure, Line, Paragraph, Section, Table
+from reports.charts import validation_loss
+from reports.run import RunView, TrainPoint, ValidationPoint
+from reports.wording import Wording
+
+NUM_GRIDS = 5  # the trainer's own default: grid k is drawn at k/5 of the run
+_UNKNOWN = Claim(value=None, basis="predicted", source="run_s")
+
+
+def of_run(run: RunView) -> tuple[int, ...]:
+    """Samples seen at each milestone of this run, as its configuration says; empty where it does not."""
+    total, num = run.plan.samples, run.plan.num_milestones
+    if not total or not num or total < 0 or not 0 < num <= total:
+        return ()
+    return tuple(round(k * total / num) for k in range(1, num + 1))
+
+
+def option_run(advice: Advice, run: RunView) -> Option | None:
+    """The option that the run was trained with; ``None`` if it was none of them."""
+    if run.micro_batch is None or run.accumulation is None:
+        return advice.recommended
+    batch = (run.micro_batch, run.accumulation)
+    options = (advice.recommended, *advice.options)
+    return next((one for one in options if (one.micro_batch, one.accumulation) == batch), None)
+
+
+def predicted_run_s(advice: Advice, option: Option, samples: int) -> Claim:
+    """The time that was predicted for the first so many samples of the run."""
+    total = advice.run_samples.value
+    if option.run_s.value is None or not total or not samples:
+        return Claim(value=None, basis="predicted", source="run_s")
+    part = samples / total
+
+    def scaled(bound: float | None) -> float | None:
+        return None if bound is None else bound * part
+
+    claim = option.run_s
+    return Claim(
+        value=scaled(claim.value),
+        low=scaled(claim.low),
+        high=scaled(claim.high),
+        basis=claim.basis,
+        source=f"run_s x {part:.4g}" if part != 1 else claim.source,
+    )
+
+
+def planned(advice: Advice, run: RunView) -> tuple[Milestone, ...]:
+    """The run's milestones as the advice would have them: with steps, epochs and predicted times."""
+    batch = (run.micro_batch or advice.recommended.micro_batch) * (run.accumulation or advice.recommended.accumulation)
+    return tuple(
+        Milestone(
+            id=f"grid_{k}",
+            samples=samples,
+            step=math.ceil(samples / batch),
+            epoch=samples / advice.dataset.num_items,
+            elapsed_s=_predicted(advice, run, samples),
+        )
+        for k, samples in enumerate(of_run(run), start=1)
+    )
+
+
+def passed(advice: Advice | None, run: RunView, w: Wording) -> Section:
+    """Each milestone of the run: when it was expected, when it came, and the losses there."""
+    m = w.messages
+    looks = of_run(run)
+    if not looks:
+        return Section(id="milestones", title=m.section_milestones, blocks=(Paragraph(line=(m.milestones_unknown,)),))
+    columns = [
+        Column(title=m.column_grid, numeric=False),
+        Column(title=m.column_samples),
+        Column(title=m.column_steps),
+        Column(title=m.column_epoch),
+        *([Column(title=m.column_time_predicted)] if advice is not None else []),
+        Column(title=m.column_time_actual),
+        Column(title=m.column_train_loss),
+        Column(title=m.column_validation_loss),
+    ]
+    rows = tuple(_row(samples, advice, run, w) for samples in looks)
+    blocks: list[Block] = [Paragraph(line=(m.milestones_run.format(num=len(looks)),))]
+    blocks += [Table(columns=tuple(columns), rows=rows), Paragraph(line=(m.milestones_no_loss,))]
+    return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
+
+
+def _row(samples: int, advice: Advice | None, run: RunView, w: Wording) -> tuple[Line, ...]:
+    batch = (run.micro_batch or 0) * (run.accumulation or 0)
+    num_train = run.dataset.num_train if run.dataset else None
+    grid = next(
+        (one.path for one in run.grids if one.samples is not None and 0 <= one.samples - samples < max(batch, 1)), None
+    )
+    train, validation = _train_at(run, samples), _validation_at(run, samples)
+    loss = validation_loss(validation.loss, validation.ema_loss) if validation else None
+    expected: tuple[Line, ...] = ((_shown(w.duration(_predicted(advice, run, samples))),),) if advice else ()
+    return (
+        (grid.removeprefix("samples/") if grid else "-",),
+        (units.format_count(samples),),
+        (units.format_count(math.ceil(samples / batch)) if batch else "-",),
+        (f"{samples / num_train:.1f}" if num_train else "-",),
+        *expected,
+        (_shown(w.duration(_logged(train.elapsed_s if train else None, "elapsed_s"))),),
+        (_shown(w.loss(_logged(train.loss if train else None, "loss"))),),
+        (_shown(w.loss(_logged(loss, "validation"))),),
+    )  # fmt: skip
+
+
+def _shown(figure: Figure) -> Figure | str:
+    return figure if figure.is_known else "-"
+
+
+def _train_at(run: RunView, samples: int) -> TrainPoint | None:
+    """The first line of the log that covers the milestone, if it is about it and not much later."""
+    after = next((one for one in run.train if one.samples >= samples), None)
+    return after if after is not None and after.samples <= 1.1 * samples else None
+
+
+def _validation_at(run: RunView, samples: int) -> ValidationPoint | None:
+    """The validation nearest to the milestone, if one is near."""
+    nearest = min(run.validation, key=lambda one: abs(one.samples - samples), default=None)
+    return nearest if nearest is not None and abs(nearest.samples - samples) <= 0.05 * samples else None
+
+
+def _logged(value: float | None, name: str) -> Claim:
+    return Claim(value=value, basis="measured", source=f"metrics.jsonl: {name}")
+
+
+def _predicted(advice: Advice | None, run: RunView, samples: int) -> Claim:
+    """The time to so many samples, in proportion to the predicted time of the whole run."""
+    option = option_run(advice, run) if advice else None
+    if advice is None or option is None:
+        return _UNKNOWN
+    return predicted_run_s(advice, option, samples)
