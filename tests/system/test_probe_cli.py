@@ -133,6 +133,66 @@ def test_the_probe_costs_little_more_than_starting_python():
     assert probing < importing
 
 
+METERED = """
+import sys, time
+from advisor.hardware.meter import open_meter
+meter = open_meter(sys.argv[1])
+print("ready", flush=True)
+for _ in sys.stdin:
+    meter.poll()
+    reading = meter.read()
+    print(reading.energy_source, reading.power_w, reading.temperature_c, reading.unknown.get("energy_j"), flush=True)
+print("trained to the end", flush=True)
+"""
+
+
+@pytest.fixture
+def metered(library, tmp_path):
+    """A process that reads its card's meter at every line it is given, and the file that scripts the card."""
+    opened = []
+
+    def start(scenario: str, uuid: str) -> tuple[subprocess.Popen[str], Path]:
+        world = tmp_path / "world.txt"
+        world.write_text((FAKES / "nvml_scenarios" / f"{scenario}.txt").read_text(encoding="utf-8"), encoding="utf-8")
+        scripted = {"LD_LIBRARY_PATH": str(library), "FAKE_NVML_SCENARIO": str(world), "FAKE_NVML_RELOAD": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([sys.executable, "-c", METERED, uuid], env={**os.environ, **scripted}, **pipes)
+        opened.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process, world
+
+    yield start
+    for process in opened:
+        process.kill()
+        with process:  # closes its pipes and waits for it
+            pass
+
+
+@pytest.mark.parametrize(
+    ("scenario", "source"),
+    [("p100", "integrated"), ("h100", "counter")],
+)
+def test_a_card_that_is_lost_in_the_middle_of_a_run_stops_nothing(metered, scenario, source):
+    text = (FAKES / "nvml_scenarios" / f"{scenario}.txt").read_text(encoding="utf-8")
+    uuid = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("0.uuid="))
+    process, world = metered(scenario, uuid)
+
+    def asked() -> str:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    first = asked()
+    assert first.split()[0] == source and first.endswith(" None")
+    world.write_text(text + "0.err.*=15\n", encoding="utf-8")
+    assert asked() == "None None None lost"
+    world.write_text(text, encoding="utf-8")
+    assert asked() == "None None None lost"  # a card that comes back is another one to a CUDA context
+    process.stdin.close()
+    assert process.stdout.readline() == "trained to the end\n"
+    assert process.wait(timeout=20) == 0
+
+
 class TestGpus:
     def test_the_table(self):
         gpus = json.loads(run("gpus", "--json").stdout)
