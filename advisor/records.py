@@ -111,13 +111,21 @@ class Host:
 
 @record
 class DeviceProcess:
-    """A process that holds device memory. In a container its number may belong to the host."""
+    """A process that holds device memory. In a container its number may belong to the host.
+
+    ``cpu_frac`` is of one core, over the time that it has run. Its command line is nobody's business.
+    """
 
     pid: int
     kind: Literal["compute", "graphics"]
     name: str | None
     used_bytes: int | None
     user: str | None = None
+    running_s: float | None = None
+    cpu_frac: float | None = None
+    ram_bytes: int | None = None
+    sm_utilization_frac: float | None = None
+    memory_utilization_frac: float | None = None
 
 
 @record
@@ -330,13 +338,16 @@ class Memory:
 
 @record
 class Speed:
-    """The fit ``t(b, a) = a (alpha + beta b) + gamma``; all ``None`` where it does not hold."""
+    """The fit ``t(b, a) = a (alpha + beta b) + gamma`` with 95 % intervals; all ``None`` where it does not hold."""
 
     alpha_s: float | None = None
     beta_s: float | None = None
     gamma_s: float | None = None
     log_rmse: float | None = None
     knee_micro_batch: int | None = None
+    alpha_interval_s: tuple[float, float] | None = None
+    beta_interval_s: tuple[float, float] | None = None
+    gamma_interval_s: tuple[float, float] | None = None
 
 
 @record

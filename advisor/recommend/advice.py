@@ -8,6 +8,7 @@ import dataclasses
 
 from advisor.errors import DeviceError
 from advisor.measure.campaign import Campaign, Point
+from advisor.predict.speed import NoSpeedFitError, fit_measurements
 from advisor.recommend import options as price
 from advisor.recommend.dataset import last_batch, steps_per_epoch, steps_per_epoch_drop_last
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
@@ -90,7 +91,7 @@ def make_advice(evidence: Evidence) -> Advice:
         oom_count=sum(one.outcome == "oom" for one in measurements),
         elapsed_s=evidence.elapsed_s,
         memory=_memory(evidence),
-        speed=Speed(),
+        speed=_speed(evidence),
         noise_scale=evidence.noise_scale,
         recommended=recommended,
         options=options,
@@ -237,6 +238,13 @@ def _memory(evidence: Evidence) -> Memory:
         budget_bytes=budget_bytes,
         breakdown=dataclasses.replace(known[0], activations_bytes_per_sample=_slope(points)) if known else Breakdown(),
     )
+
+
+def _speed(evidence: Evidence) -> Speed:
+    try:
+        return fit_measurements([point.measurement for point in evidence.campaign.points]).summary()
+    except NoSpeedFitError:
+        return Speed()
 
 
 def _slope(points: tuple[Point, ...]) -> int | None:

@@ -23,6 +23,7 @@ from advisor.records import (
     Outcome,
     Provenance,
     Setting,
+    Speed,
     StepTime,
     WorkloadRef,
 )
@@ -136,6 +137,15 @@ def test_the_goal_time_takes_a_small_but_clear_gain_and_memory_the_smallest() ->
     assert advise(full(NOISY), goal="time").recommended.id == "keep"
     points = [*full(FASTER), point((4, 4), (1.5, 1.6, 1.7), mib=60)]
     assert advise(points, goal="memory").recommended.id == "less_memory"
+
+
+def test_the_model_of_step_times_is_part_of_the_advice_where_it_holds() -> None:
+    times = {(8, 2): 1.0, (16, 1): 0.85, (32, 1): 1.35, (8, 1): 0.6}  # in present steps: a (0.15 + b / 32) + 0.2
+    speed = advise([point(layout, (t, t, t)) for layout, t in times.items()]).speed
+    assert (speed.alpha_s, speed.beta_s, speed.gamma_s) == pytest.approx((0.015, 0.003125, 0.02), rel=1e-4)
+    assert speed.knee_micro_batch is not None
+    without_accumulation = [point(layout) for layout in ((16, 1), (32, 1), (8, 1))]
+    assert advise(without_accumulation, (16, 1)).speed == Speed()
 
 
 def test_without_a_noise_scale_only_bounds_of_a_larger_batch_are_known() -> None:
