@@ -4,7 +4,9 @@ Everything here is read once, by ``probe``. Lists of processes hold the driver's
 milliseconds: never ask for them while training.
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,11 @@ def _read_processes(nvml: Nvml, handle: Handle, name_processes: bool) -> Reading
         return Reading(reason=compute.reason)
     found = {process.pid: _process(nvml, process, "graphics", name_processes) for process in graphics.value or ()}
     found |= {process.pid: _process(nvml, process, "compute", name_processes) for process in compute.value or ()}
+    if found:
+        for sample in nvml.read("nvmlDeviceGetProcessUtilization", handle, 0).value or ():  # oldest first
+            if sample.pid in found:
+                shares = {"sm_utilization_frac": sample.smUtil / 100, "memory_utilization_frac": sample.memUtil / 100}
+                found[sample.pid] = replace(found[sample.pid], **shares)
     return Reading(tuple(found[pid] for pid in sorted(found)))
 
 
@@ -174,11 +181,11 @@ def _process_list(nvml: Nvml, handle: Handle, function: str) -> Reading[Any]:
 
 
 def _process(nvml: Nvml, process: Any, kind: Any, name_it: bool) -> DeviceProcess:
-    name = user = None
-    if name_it:
-        reading = nvml.read("nvmlSystemGetProcessName", process.pid).or_else(lambda: _name_in_proc(process.pid))
-        name, user = reading.value, _user(process.pid)
-    return DeviceProcess(pid=process.pid, kind=kind, name=name, used_bytes=process.usedGpuMemory, user=user)
+    if not name_it:
+        return DeviceProcess(pid=process.pid, kind=kind, name=None, used_bytes=process.usedGpuMemory)
+    name = nvml.read("nvmlSystemGetProcessName", process.pid).or_else(lambda: _name_in_proc(process.pid)).value
+    own = _seen_by_the_system(process.pid)
+    return DeviceProcess(pid=process.pid, kind=kind, name=name, used_bytes=process.usedGpuMemory, **own)
 
 
 def _name_in_proc(pid: int) -> Reading[str]:
@@ -188,8 +195,18 @@ def _name_in_proc(pid: int) -> Reading[str]:
         return Reading(reason="not_found")  # it ended in the meantime, or lives outside this container
 
 
-def _user(pid: int) -> str | None:
+def _seen_by_the_system(pid: int) -> dict[str, Any]:
+    """Whose the process is, and what it takes beside the card's memory."""
     try:
-        return psutil.Process(pid).username()
+        process = psutil.Process(pid)
+        with process.oneshot():
+            running_s = max(0.001, time.time() - process.create_time())
+            times = process.cpu_times()
+            return {
+                "user": process.username(),
+                "running_s": running_s,
+                "cpu_frac": (times.user + times.system) / running_s,
+                "ram_bytes": process.memory_info().rss,
+            }
     except (psutil.Error, KeyError):  # it ended in the meantime, or its owner has no name here
-        return None
+        return {}

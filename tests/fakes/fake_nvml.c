@@ -403,11 +403,24 @@ PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3, "procs.g")
 PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v2, "procs.g")
 PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3, "procs.m")
 
+typedef struct { u32 pid; u64 when; u32 sm, memory, encoder, decoder; } Share;
+int nvmlDeviceGetProcessUtilization(void *handle, Share *out, u32 *count, u64 since) {
+    (void)since;
+    DEVICE(nvmlDeviceGetProcessUtilization);
+    const char *text = device_value(device, "procs.util");
+    Share found = {0, 1, 0, 0, 0, 0};
+    if (!text || sscanf(text, "%u:%u:%u", &found.pid, &found.sm, &found.memory) != 3) return NOT_SUPPORTED;
+    int fits = out && *count;
+    *count = 1;
+    if (!fits) return INSUFFICIENT_SIZE;
+    *out = found;
+    return SUCCESS;
+}
+
 /* Functions that clients expect to find, and that cards here do not support. */
 #define UNSUPPORTED(function) int function(void *handle) { (void)handle; return NOT_SUPPORTED; }
 UNSUPPORTED(nvmlDeviceGetRunningProcessDetailList) /* its presence says which layout process lists have */
 UNSUPPORTED(nvmlDeviceGetPcieThroughput)
-UNSUPPORTED(nvmlDeviceGetProcessUtilization)
 UNSUPPORTED(nvmlDeviceGetAttributes_v2)
 UNSUPPORTED(nvmlDeviceGetVirtualizationMode)
 UNSUPPORTED(nvmlDeviceGetConfComputeMemSizeInfo)

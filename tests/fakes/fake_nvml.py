@@ -214,6 +214,17 @@ class FakeNvml:
             return NOT_FOUND
         return _put_handle(handle, key + 1 + index.value)
 
+    def _device_nvmlDeviceGetProcessUtilization(self, key, out, count, _since):
+        entries = [entry.split(":") for entry in (self._get(key, "procs.util") or b"").decode().split(",") if entry]
+        if not entries:
+            return NOT_SUPPORTED
+        if out is None:
+            count._obj.value = len(entries)
+            return INSUFFICIENT_SIZE
+        for place, (pid, sm, memory) in enumerate(entries):
+            out[place].pid, out[place].smUtil, out[place].memUtil = int(pid), int(sm), int(memory)
+        return 0
+
     def _processes(self, key, name, count, out):
         text = self._get(key, name)
         if text is None:

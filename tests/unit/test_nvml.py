@@ -1,8 +1,10 @@
 """NVML through the real binding, on a scripted library."""
 
+import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from advisor.hardware.cards import FIELDS, mig_slices, read_card
@@ -13,9 +15,13 @@ pynvml = pytest.importorskip("pynvml")
 
 
 @pytest.fixture
-def first_card(nvml_scenario):
+def first_card(nvml_scenario, monkeypatch):
+    def no_process(pid: int) -> None:
+        raise psutil.NoSuchProcess(pid)
+
     def read(name: str):
         nvml_scenario(name)
+        monkeypatch.setattr(psutil, "Process", no_process)  # whoever bears the scenario's numbers here
         nvml = open_nvml()
         return read_card(nvml, nvml.handles()[0].value)
 
@@ -86,8 +92,25 @@ def test_bytes_that_are_no_text(first_card):
 def test_a_process_that_computes_and_draws_is_listed_once(first_card):
     assert first_card("rtx3090_and_p100")["processes"].value == (
         DeviceProcess(pid=1203, kind="graphics", name="/usr/lib/xorg/Xorg", used_bytes=300000000),
-        DeviceProcess(pid=4711, kind="compute", name="/usr/bin/python3", used_bytes=512000000),
+        DeviceProcess(
+            pid=4711,
+            kind="compute",
+            name="/usr/bin/python3",
+            used_bytes=512000000,
+            sm_utilization_frac=0.96,
+            memory_utilization_frac=0.58,
+        ),
     )
+
+
+def test_a_process_of_this_machine_is_told_with_its_owner_but_not_its_command_line(nvml_scenario):
+    nvml_scenario("p100").change(**{"procs.c": f"{os.getpid()}:1000000"})
+    nvml = open_nvml()
+    (process,) = read_card(nvml, nvml.handles()[0].value)["processes"].value
+    assert process.user == psutil.Process().username()
+    assert process.running_s > 0 and process.cpu_frac > 0 and process.ram_bytes > 1_000_000
+    (nameless,) = read_card(nvml, nvml.handles()[0].value, name_processes=False)["processes"].value
+    assert (nameless.user, nameless.name, nameless.ram_bytes) == (None, None, None)
 
 
 def test_a_process_that_vanished_keeps_its_number(first_card):

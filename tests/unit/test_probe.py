@@ -54,13 +54,17 @@ HOSTS = {
 SCENARIOS = sorted(path.stem for path in (Path(__file__).parents[1] / "fakes" / "nvml_scenarios").glob("*.txt"))
 
 
+def no_process(pid: int) -> None:
+    raise psutil.NoSuchProcess(pid)
+
+
 @pytest.fixture
 def machine(nvml_scenario, monkeypatch):
     """Probes a scenario as if this were its machine."""
     monkeypatch.setattr(cuda_index, "ask_driver", lambda environ: Reading(reason="no_cuda_driver"))
     monkeypatch.setattr("advisor.hardware.probe.has_distribution", lambda name: False)
     monkeypatch.setattr(accelerators, "ask_torch", lambda: Reading(reason="torch_failed"))
-    monkeypatch.setattr(psutil.Process, "username", lambda process: None)  # whoever bears these numbers here
+    monkeypatch.setattr(psutil, "Process", no_process)  # whoever bears the scenarios' numbers here
 
     def probed(scenario: str, environ: dict[str, str] | None = None, host: Host | None = None) -> Probe:
         nvml_scenario(scenario)
