@@ -1,11 +1,13 @@
 """Which torch is installed, for which CUDA, with kernels for which cards: without importing it here.
 
 Importing torch takes a second or more and must not happen in the parent. The version is read from
-files; the list of kernels is compiled into torch, so a child process is asked for it.
+a file, and so is the list of kernels: one string in torch's library. Where it is not found there, a
+child process asks torch.
 """
 
 import importlib.metadata
 import importlib.util
+import mmap
 import os
 import re
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 from advisor.hardware.nvml import Reading
 from advisor.records import record
 
+_ARCHITECTURES = re.compile(rb"\x00((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*)\x00")
 _PRINT_KERNELS = "import torch; print('kernels', torch._C._cuda_getArchFlags())"
 
 
@@ -49,10 +52,28 @@ def read_torch_build() -> TorchBuild:
 
 
 def read_kernels(timeout_s: float = 60) -> Reading[tuple[str, ...]]:
-    """Architectures that this torch carries kernels for, such as ``("sm_75", "compute_90")``.
+    """Architectures that this torch carries kernels for, such as ``("sm_75", "compute_90")``."""
+    found = _kernels_in_library()
+    return found if found.value is not None else _kernels_from_torch(timeout_s)
 
-    The child sees no card, so that it cannot create a context on one.
-    """
+
+def _kernels_in_library() -> Reading[tuple[str, ...]]:
+    """The list that the build left in torch's own library, if there is exactly one."""
+    spec = importlib.util.find_spec("torch")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+    for name in ("lib/libtorch_python.so", "lib/torch_python.dll"):
+        try:
+            with (folder / name).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library:
+                found = set(_ARCHITECTURES.findall(library))
+        except (OSError, ValueError):  # not there, or empty
+            continue
+        if len(found) == 1:
+            return Reading(tuple(found.pop().decode().split()))
+    return Reading(reason="not_found")
+
+
+def _kernels_from_torch(timeout_s: float) -> Reading[tuple[str, ...]]:
+    """What torch itself says; the child sees no card, so that it cannot create a context on one."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", _PRINT_KERNELS]
     try:

@@ -64,6 +64,25 @@ def test_no_torch_is_no_build(monkeypatch):
     assert read_torch_build() == TorchBuild()
 
 
+LIBRARY = b"\x7fELF...\x00%s\x00\x00invalid argument to getCurrent\x00-arch sm_75 -m 64 \x08"
+
+
+def test_kernels_are_read_from_the_library_without_importing_torch(installed, tmp_path):
+    installed(PIP_CUDA)
+    (tmp_path / "torch" / "lib").mkdir()
+    library = tmp_path / "torch" / "lib" / "libtorch_python.so"
+    library.write_bytes(LIBRARY % b"sm_75 sm_80 sm_90a compute_120")
+    assert read_kernels().value == ("sm_75", "sm_80", "sm_90a", "compute_120")
+
+
+@pytest.mark.parametrize("content", [b"", b"no list", LIBRARY % b"sm_75" + LIBRARY % b"sm_80"])
+def test_a_library_without_exactly_one_list_is_not_believed(installed, tmp_path, content):
+    installed(PIP_CUDA, "class _C:\n    def _cuda_getArchFlags():\n        return 'sm_50'\n")
+    (tmp_path / "torch" / "lib").mkdir()
+    (tmp_path / "torch" / "lib" / "libtorch_python.so").write_bytes(content)
+    assert read_kernels().value == ("sm_50",)
+
+
 def test_kernels_come_from_a_child_that_sees_no_card(installed):
     installed(
         PIP_CUDA,
