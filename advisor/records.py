@@ -455,6 +455,12 @@ class Advice:
         """The JSON that ``cfgadvise recommend --json`` prints and ``advice.json`` holds."""
         return schema.to_json(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the options with their prices."""
+        from advisor.notebook import advice_html
+
+        return advice_html(self)
+
     @property
     def present(self) -> Option:
         """The option that keeps the present setting."""

@@ -151,7 +151,7 @@ def learning_rate(advice: Advice, w: Wording) -> list[Block]:
             id="learning_rate",
             title=m.chart_lr,
             alt=_alt(m.chart_lr, points, lambda claim: w.lr(claim).text),
-            x_title=m.column_effective,
+            x_title=m.chart_effective,
             y_title=m.name_lr,
             series=(
                 _series(m.column_interval, "band", "other", rule),

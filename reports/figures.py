@@ -9,7 +9,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from advisor.units import format_count
+from advisor.units import format_count, format_lr
 from reports.blocks import Chart, Role, Series
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.0, 3.1
 BAR_WIDTH = 0.62
+_LOG_STEPS = (1, 1.5, 2, 3, 5, 7)
 # Colours that no chart really has: each is written as the page's variable of that name afterwards.
 INK, GRID = "#010101", "#020202"
 COLORS: dict[Role, str] = {
@@ -27,7 +28,10 @@ _VARIABLES = {INK: "ink-soft", GRID: "line", **{color: f"c-{role}" for role, col
 _STYLE: Any = {  # matplotlib's type of it lists every key of one release
     "svg.fonttype": "none",
     "svg.hashsalt": "cfgadvise",
-    "font.size": 10.5,
+    "font.size": 11.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": GRID,
@@ -61,7 +65,7 @@ def _fill(axes: "Axes", chart: Chart) -> None:
     _scale_x(axes, chart, categories)
     axes.set_yscale(chart.y_scale)
     axes.grid(axis="y", linewidth=0.8)
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)
     bottoms: dict[float, float] = {}
     for series in chart.series:
         _plot(axes, series, chart, categories, bottoms)
@@ -99,7 +103,7 @@ def _label_y(axes: "Axes", chart: Chart) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if chart.y_scale == "log":
-        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+        axes.yaxis.set_major_locator(LogLocator(base=10, subs=_LOG_STEPS, numticks=12))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
@@ -107,9 +111,8 @@ def _label_y(axes: "Axes", chart: Chart) -> None:
 
 
 def _tick(value: float) -> str:
-    if value and abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.0e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
+    if value and abs(value) < 1e-2:
+        return format_lr(value)
     return f"{value:.6g}" if abs(value) < 1e4 else format_count(round(value))
 
 

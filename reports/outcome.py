@@ -125,7 +125,7 @@ def quality(run: RunView, w: Wording) -> Section:
         return Section(id="quality", title=m.section_quality, blocks=(Paragraph(line=(m.quality_unknown,)),))
     accuracy = evaluation.accuracy
     how = m.quality_how.format(
-        classifier=accuracy.classifier,
+        classifier=m.source(accuracy.classifier),
         test=units.format_count(accuracy.num_test_items),
         generated=units.format_count(evaluation.num_generated),
         checkpoint=units.format_count(evaluation.checkpoint_samples),
@@ -160,7 +160,7 @@ def _judged(accuracy: ClassifierAccuracy, w: Wording) -> Paragraph:
     template = m.quality_helps if gain > 2 * one_error else m.quality_hurts if gain < -2 * one_error else m.quality_same
     points = Claim(value=gain, basis="measured", source="evaluation.json: real_and_synthetic - real_only")
     error = exact(2 * one_error, "2 sqrt(p (1 - p) / n)")
-    return Paragraph(line=say(template, gain=w.points(points), error=w.points(error)))
+    return Paragraph(line=say(template, gain=w.points(points), error=w.margin(error)))
 
 
 def samples(run: RunView, w: Wording) -> Section:

@@ -93,6 +93,10 @@ class Wording:
         """``+0.60``: a difference of two ratios in percentage points."""
         return self._figure(claim, lambda difference: f"{100 * difference:+.2f}")
 
+    def margin(self, claim: Claim) -> Figure:
+        """``±0.60``: how far chance may carry a difference, in percentage points."""
+        return self._figure(claim, lambda difference: f"±{100 * difference:.2f}")
+
     def percent_text(self, ratio: float) -> str:
         """A ratio as a percentage with three digits; Chinese puts no space before the sign."""
         percentage = 100 * ratio

@@ -152,6 +152,7 @@ class Messages:
     chart_accumulated: str
     chart_knee: str
     chart_rule: str
+    chart_effective: str
     chart_options: str
     chart_train: str
     chart_validation: str

@@ -161,6 +161,7 @@ EN = Messages(
     chart_accumulated="measured with accumulation",
     chart_knee="95 % of the reachable speed",
     chart_rule="square-root rule",
+    chart_effective="Effective batch",
     chart_options="options",
     chart_train="training",
     chart_validation="validation, averaged weights",

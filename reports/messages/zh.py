@@ -154,6 +154,7 @@ ZH = Messages(
     chart_accumulated="实测，有梯度累积",
     chart_knee="可达速度的 95%",
     chart_rule="平方根规则",
+    chart_effective="有效批量",
     chart_options="各选项",
     chart_train="训练",
     chart_validation="验证（EMA 权重）",
@@ -282,7 +283,7 @@ ZH = Messages(
     run_problems="以下文件没有完整读出：",
     section_quality="质量：生成样本有没有用",
     quality_how=(
-        "分类器 {classifier}，用 {test} 个留出的真实样本测试；{generated} 个生成样本来自 {checkpoint} 样本处的检查点，"
+        "分类器为{classifier}，用 {test} 个留出的真实样本测试；{generated} 个生成样本来自 {checkpoint} 样本处的检查点，"
         "引导强度 {guidance}，采样 {steps} 步。"
     ),
     quality_unknown="尚未评估：没有准确率记录。",

@@ -40,6 +40,7 @@ SOURCES: dict[str, str] = {
     r"half-life of 5 % of the run \((.+)\)": r"半衰期为全程的 5% (\1)",
     r"2 / \(1 - beta2\) steps, at most 5 % of the run \((.+)\)": r"2 / (1 - beta2) 步，最多为全程的 5% (\1)",
     r"1e-4 at batch 16, square root": "批量 16 时为 1e-4，按平方根换算",
+    r"support vector machine \(RBF kernel, C = (\S+)\) on pixels": r"支持向量机（RBF 核，C = \1，直接用像素）",
     r"grid with factor (\S+)": r"按 \1 倍一档",
 }
 

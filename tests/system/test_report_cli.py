@@ -41,6 +41,30 @@ def test_json_is_one_object_on_stdout(run_folder: Path) -> None:
     assert json.loads(done.stdout)["advice"]["recommended"]["effective_batch"] == 16
 
 
+def test_a_page_holds_both_languages_and_is_known_by_the_name_of_its_file(run_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    done = cfgadvise("--lang", "en", "report", run_folder, "--lang", "both", "--output", file)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>") and 'lang="zh-Hans"' in text and "What happened" not in text
+    assert "预估与实际" in text and "Predicted and actual" in text
+    alone = cfgadvise("report", run_folder, "--format", "html", "--lang", "en").stdout
+    assert "Predicted and actual" in alone and "预估与实际" not in alone
+
+
+def test_two_sources_are_compared(run_folder: Path) -> None:
+    done = cfgadvise("report", run_folder, run_folder / "advice.json")
+    assert done.returncode == 0 and done.stdout.startswith("Comparison")
+    plain = json.loads(cfgadvise("report", run_folder, run_folder, "--format", "json").stdout)
+    assert plain["schema"] == "cfgadvise.comparison/1"
+
+
+def test_a_run_without_an_advice_is_reported(run_folder: Path) -> None:
+    (run_folder / "advice.json").unlink()
+    done = cfgadvise("report", run_folder)
+    assert done.returncode == 0 and done.stdout.startswith("Training run report")
+
+
 def test_a_report_loads_no_torch(run_folder: Path) -> None:
     code = (
         "import sys; sys.argv = ['cfgadvise', 'report', sys.argv[1]]\n"

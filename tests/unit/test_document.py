@@ -1,15 +1,18 @@
 """A report says what the records say, with the basis of every figure, in the order of a reader's questions."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
-from sample_advice import CPU, KEEP, RECOMMENDED, claim, sample_advice, write_sample_run
+from sample_advice import CPU, KEEP, RECOMMENDED, TEST_DATA, claim, sample_advice, write_sample_run
 
-from advisor.records import Advice, Claim
-from reports.blocks import Code, Document, Paragraph, Section, Table, line_text, say
+from advisor.records import Advice, Claim, WorkloadRef
+from reports.blocks import Bullets, Code, Document, Figure, Paragraph, Section, Table, line_text, say
 from reports.document import build_document
-from reports.run import RunPlan, RunView, read_run
+from reports.run import RunPlan, RunView, read_run, source_json
+from reports.schedule import NUM_GRIDS
+from trainer.config import TrainConfig
 
 SECTIONS = [
     *("verdict", "machine", "measurements", "effective_batch", "dataset", "options", "learning_rate", "performance"),
@@ -203,3 +206,113 @@ def test_unknown_figures_are_said_to_be_unknown() -> None:
 def test_a_template_that_names_an_absent_value_fails() -> None:
     with pytest.raises(KeyError):
         say("{missing}", present="x")
+
+
+def numbers_in(plain: object) -> set[float]:
+    if isinstance(plain, dict):
+        return {found for value in plain.values() for found in numbers_in(value)}
+    if isinstance(plain, (list, tuple)):
+        return {found for value in plain for found in numbers_in(value)}
+    return {float(plain)} if isinstance(plain, (int, float)) and not isinstance(plain, bool) else set()
+
+
+def test_every_figure_can_be_traced_to_the_records(run: RunView) -> None:
+    advice = sample_advice()
+    records = numbers_in(json.loads(source_json(advice, run)))
+    claims_recorded = [(one.value, one.basis) for one in all_claims(advice)]
+    untraced = []
+    for figure in build_document(advice, run, "en").figures():
+        claim = figure.claim
+        value = claim.value
+        calculated = any(sign in claim.source for sign in (" / ", " x ", " - ", "sqrt")) or claim.source == "arithmetic"
+        if value is None or float(value) in records or calculated:
+            continue
+        untraced.append((figure.text, claim))
+    assert untraced == []
+    for figure in build_document(advice, None, "en").figures():
+        bases = {basis for value, basis in claims_recorded if value is not None and value == figure.claim.value}
+        if figure.claim.source == TEST_DATA and bases:
+            assert figure.claim.basis in bases, figure
+
+
+def test_figures_within_sentences_take_their_basis_from_the_option() -> None:
+    predicted = dataclasses.replace(
+        RECOMMENDED,
+        step_s=dataclasses.replace(RECOMMENDED.step_s, basis="predicted"),
+        peak_reserved_bytes=dataclasses.replace(RECOMMENDED.peak_reserved_bytes, basis="predicted"),
+    )
+    for best, basis in ((RECOMMENDED, "measured"), (predicted, "predicted")):
+        part = section(document_of(sample_advice(recommended=best)), "verdict")
+        lines = [item.line for block in part.blocks if isinstance(block, Bullets) for item in block.items]
+        figures = {one.text: one.claim.basis for line in lines for one in line if isinstance(one, Figure)}
+        assert figures["160 ms"] == figures["1.46 GiB"] == basis
+        assert figures["14.0 GiB"] == "rule"
+
+
+def test_neighbours_of_one_basis_are_marked_once() -> None:
+    document = document_of(sample_advice())
+    said = text_of(section(document, "options"), document)
+    assert "1e-4 [U] to 1.41e-4, plausible from 1.19e-4 to 1.68e-4 [R]" in said
+
+
+def test_english_sentences_of_records_are_said_as_the_records_say_them() -> None:
+    document = document_of(sample_advice())
+    parts = [section(document, name) for name in ("verdict", "monitoring", "options")]
+    lines = [
+        "".join(item if isinstance(item, str) else item.text for item in bullet.line)
+        for part in parts for block in part.blocks if isinstance(block, Bullets) for bullet in block.items
+    ]  # fmt: skip
+    texts = [one.text for option in sample_advice().options[1:3] for one in option.reasons]
+    texts += [one.text for one in sample_advice().monitoring]
+    said = [line.replace("GPU memory", "memory") for line in lines]
+    assert [text for text in texts if text.replace("GPU memory", "memory") not in said] == []
+
+
+def test_training_memory_alone_is_compared_with_the_advice(tmp_path: Path) -> None:
+    folder = write_sample_run(tmp_path / "run-01")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    validation = next(line for line in lines if line["kind"] == "validation")
+    lines[-3]["peak_reserved_bytes"] = 3 * 2**30  # sampling has raised the peak by then
+    ordered = [*lines[:5], validation, *lines[5:]]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in ordered))
+    document = build_document(sample_advice(), read_run(folder), "en")
+    table = next(block for block in section(document, "actual").blocks if isinstance(block, Table))
+    rows = {row[0][0]: row for row in table.rows}
+    actual = {name: rows[name][3][0].text for name in rows if str(name).startswith("Peak")}
+    assert actual == {"Peak GPU memory, training steps": "1.47 GiB", "Peak GPU memory, whole run": "3.00 GiB"}
+    assert rows["Peak GPU memory, whole run"][1] == ("-",)
+
+
+def test_milestones_of_a_run_are_where_the_run_draws(tmp_path: Path) -> None:
+    folder = write_sample_run(tmp_path / "run-01")
+    with (folder / "config.toml").open("a") as config:
+        config.write("[run]\nsamples = 1600\nnum_milestones = 2\n")
+    document = build_document(sample_advice(), read_run(folder), "en")
+    table = next(block for block in section(document, "milestones").blocks if isinstance(block, Table))
+    said = [[line_text(cell, document.marks, basis=False) for cell in row] for row in table.rows]
+    assert said[0][:4] == ["sample-1.png", "800", "50", "0.5"]
+    assert said[1][:4] == ["sample-2.png", "1 600", "100", "1.0"]
+    assert said[0][4].startswith("8.00 s") and said[0][5:] == ["8.25 s", "0.02", "0.4"]
+    assert "Step 100 (16.0 s)" in text_of(section(document, "checkpoints"), document)
+
+
+def test_the_reports_know_how_often_the_trainer_draws() -> None:
+    default = next(field.default for field in dataclasses.fields(TrainConfig) if field.name == "num_milestones")
+    assert default == NUM_GRIDS
+    advice = sample_advice(workload=WorkloadRef(name="gait48", parameters={"preset": "gait48"}))
+    assert "k/5 of the run" in text_of(section(document_of(advice), "milestones"), document_of(advice))
+
+
+def test_a_run_without_an_advice_is_reported(tmp_path: Path) -> None:
+    folder = write_sample_run(tmp_path / "run-01")
+    (folder / "advice.json").unlink()
+    run = read_run(folder)
+    assert run.device_kind == "cuda"
+    for lang, kind in (("en", "GPU memory"), ("zh", "显存峰值")):
+        document = build_document(None, run, lang)
+        assert [one.id for one in document.sections] == ["verdict", "milestones", *AFTER_A_RUN, "method"]
+        said = "\n".join(text_of(one, document) for one in document.sections)
+        assert kind in said and "165 ms" in said and "98.3" in said and "micro_batch = 16" in said
+        assert not any(figure.claim.basis == "predicted" and figure.is_known for figure in document.figures())
+    with pytest.raises(ValueError, match="advice or a run"):
+        build_document(None, None, "en")
