@@ -2,7 +2,11 @@
 
 from typing import Literal
 
-from advisor.records import Breakdown, Outcome, Value, record
+from advisor.records import Breakdown, Value, record
+from advisor.workload.child import Failure
+from advisor.workload.description import Built
+
+__all__ = ["BuildOrder", "Built", "Failure", "Order", "Reply", "StepReport"]
 
 
 @record
@@ -27,19 +31,6 @@ class Order:
 
 
 @record
-class Built:
-    """What can be read off the workload: how the user trains now. ``None`` where it cannot be read."""
-
-    lr: float | None
-    beta1: float | None
-    beta2: float | None
-    ema_decay: float | None
-    has_ema: bool
-    clip_norm: float | None
-    tracking_costs_time: bool
-
-
-@record
 class StepReport:
     """One optimizer step. The fields on memory are filled when it was tracked.
 
@@ -51,16 +42,6 @@ class StepReport:
     peak_reserved_bytes: int | None = None
     phase_bytes: dict[str, int] | None = None
     breakdown: Breakdown | None = None
-
-
-@record
-class Failure:
-    """Why there is no result. ``usage_error``: the workload cannot be used as it was named or built."""
-
-    outcome: Outcome
-    message: str
-    traceback_text: str | None = None
-    usage_error: bool = False
 
 
 @record

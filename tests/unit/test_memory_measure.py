@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from advisor.errors import UsageError
-from advisor.measure.memory import LiveTensors, TensorMeter, meter_for, static_breakdown
+from advisor.measure.memory import LiveTensors, TensorMeter, meter_for
 from advisor.measure.worker import NonFiniteLossError, Stepper
 from advisor.workload import synthetic
 from advisor.workload.protocol import Workload
+from advisor.workload.state import static_breakdown
 
 MEGA = 1_000_000
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from advisor.measure.oom import classify_error, classify_exit, is_nearly_full
+from advisor.workload.oom import classify_error, classify_exit, is_nearly_full
 
 
 @pytest.mark.parametrize(

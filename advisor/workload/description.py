@@ -1,0 +1,42 @@
+"""What can be read off a workload: how its user trains now."""
+
+import math
+from typing import TYPE_CHECKING
+
+from advisor.records import record
+
+if TYPE_CHECKING:
+    from advisor.workload.protocol import Workload
+
+
+@record
+class Built:
+    """A workload's own setting. ``None`` where it cannot be read."""
+
+    lr: float | None
+    beta1: float | None
+    beta2: float | None
+    ema_decay: float | None
+    has_ema: bool
+    clip_norm: float | None
+    tracking_costs_time: bool
+
+
+def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
+    """The setting that the workload's optimizer and EMA hold."""
+    group = workload.optimizer.param_groups[0] if workload.optimizer.param_groups else {}
+    betas = group.get("betas") or (group.get("momentum"), None)
+    return Built(
+        lr=_finite_number(group.get("lr")),
+        beta1=_finite_number(betas[0]),
+        beta2=_finite_number(betas[1]),
+        ema_decay=_finite_number(getattr(workload.ema, "decay", None)),
+        has_ema=workload.ema is not None,
+        clip_norm=workload.clip_norm,
+        tracking_costs_time=tracking_costs_time,
+    )
+
+
+def _finite_number(value: object) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]

@@ -1,0 +1,76 @@
+"""One optimizer step of a workload: the same code whether it is measured on a device or traced on a simulated one."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from advisor.errors import UsageError
+from advisor.workload.protocol import Workload
+
+Phase = Callable[[str], contextlib.AbstractContextManager[None]]
+
+
+class TrainingStep:
+    """Runs optimizer steps: zero_grad, micro-batches with loss / accumulation, clip, step, EMA.
+
+    ``phase(name)`` is entered around ``first_micro_batch``, ``later_micro_batches``, ``optimizer`` and ``ema``.
+    """
+
+    def __init__(
+        self, workload: Workload, device: torch.device, micro_batch: int, accumulation: int, phase: Phase
+    ) -> None:
+        self._workload, self._device, self._phase = workload, device, phase
+        self._micro_batch, self._accumulation = micro_batch, accumulation
+        scales = workload.autocast_dtype == torch.float16 and device.type == "cuda"
+        self._scaler = torch.amp.GradScaler(device.type, enabled=scales)
+
+    def run(self) -> torch.Tensor:
+        """Run one; says its loss, still on the device.
+
+        Raises:
+            UsageError: if the loss is not one number with a gradient.
+        """
+        workload = self._workload
+        workload.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self._device)
+        for k in range(self._accumulation):
+            with self._phase("first_micro_batch" if k == 0 else "later_micro_batches"):
+                total += self._micro_step()
+        with self._phase("optimizer"):
+            self._update_weights()
+        if workload.ema is not None:
+            with self._phase("ema"):
+                workload.ema.update()
+        return total
+
+    def _micro_step(self) -> torch.Tensor:
+        workload = self._workload
+        batch = workload.batch(self._micro_batch)
+        autocast = torch.autocast(
+            self._device.type, dtype=workload.autocast_dtype, enabled=workload.autocast_dtype is not None
+        )
+        with autocast:
+            loss = workload.loss(workload.model, batch)
+        _require_scalar_with_gradient(loss)
+        torch.autograd.backward(self._scaler.scale(loss / self._accumulation))
+        return loss.detach() / self._accumulation
+
+    def _update_weights(self) -> None:
+        workload = self._workload
+        if workload.clip_norm is not None:
+            self._scaler.unscale_(workload.optimizer)
+            torch.nn.utils.clip_grad_norm_(workload.model.parameters(), workload.clip_norm)
+        self._scaler.step(workload.optimizer)
+        self._scaler.update()
+
+
+def _require_scalar_with_gradient(loss: Any) -> None:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise UsageError(f"loss(model, batch) must return the mean loss, one number; found {found}")
+    if not loss.requires_grad:
+        raise UsageError(
+            "loss(model, batch) returned a loss without gradient: is it computed under no_grad or detached?"
+        )

@@ -1,0 +1,126 @@
+"""Predictions from real child processes with a simulated GPU: against direct traces, known bytes, and refusals."""
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from advisor.errors import DeviceError, UsageError, WorkloadError
+from advisor.predict.affine import fit
+from advisor.predict.allocator import replay
+from advisor.predict.cards import card_named
+from advisor.predict.memory import MemoryModel, predict_memory
+from advisor.predict.messages import TraceOrder
+from advisor.predict.simulation import Simulation
+from advisor.predict.trace import Trace
+from advisor.workload import synthetic
+
+NETS = str(Path(__file__).resolve().parents[1] / "fakes" / "small_nets.py")
+P100 = card_named("Tesla P100")
+TIMEOUT_S = 200
+PROBES, FACTORS = (4, 8, 16), (4, 8, 16)
+KINDS = tuple(product(("unet", "transformer", "resnet"), ("fp32", "bf16")))
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Iterator[Simulation]:
+    with Simulation() as children:
+        yield children
+
+
+def predict(simulation: Simulation, function: str, **parameters: str | int) -> MemoryModel:
+    return predict_memory(f"{NETS}:{function}", parameters, P100, simulation=simulation, timeout_s=TIMEOUT_S)
+
+
+def order(function: str, micro_batch: int, **parameters: str | int) -> TraceOrder:
+    return TraceOrder(
+        spec=f"{NETS}:{function}",
+        parameters=dict(parameters),
+        compute_capability=8.0,
+        micro_batch=micro_batch,
+        accumulation=2,
+        num_steps=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def traces(simulation: Simulation) -> dict[tuple[str, str], list[Trace]]:
+    """At the probes' batches, then directly at those to predict."""
+    batches = (*PROBES, *(PROBES[-1] * factor for factor in FACTORS))
+    orders = [order("make", batch, net=net, precision=precision) for net, precision in KINDS for batch in batches]
+    found = iter(simulation.trace_all(orders, timeout_s=TIMEOUT_S))
+    return {kind: [next(found).trace for _ in batches] for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_replay_is_what_a_direct_trace_shows_up_to_sixteen_times_the_batch(
+    kind: tuple[str, str], traces: dict[tuple[str, str], list[Trace]]
+) -> None:
+    """Accumulation, clipping and EMA are in every step."""
+    found = fit(traces[kind][:3])
+    assert found.degree == 1
+    for truth in traces[kind][3:]:
+        expected = replay(truth.events, truth.sizes_bytes)
+        predicted = replay(found.events, found.at(truth.micro_batch))
+        assert predicted.peak_allocated_bytes == pytest.approx(expected.peak_allocated_bytes, rel=0.005)
+        assert predicted.peak_reserved_bytes == pytest.approx(expected.peak_reserved_bytes, rel=0.02)
+
+
+def test_bytes_that_are_known_beforehand(simulation: Simulation) -> None:
+    num_features = 1_000_000
+    model = predict(simulation, "sized", num_features=num_features)
+    breakdown = model.breakdown(P100)
+    known = synthetic.static_bytes(num_features)
+    assert {name: getattr(breakdown, name) for name in known} == known
+    assert breakdown.activations_bytes_per_sample == pytest.approx(8 * num_features, rel=0.01)
+    static_bytes = known["weights_bytes"] + known["optimizer_bytes"] + known["ema_bytes"]
+    expected = static_bytes + synthetic.micro_batch_bytes(num_features, 50)
+    assert model.phase_bytes(50)["first_micro_batch"] == pytest.approx(expected, rel=0.01)
+    at_50 = model.at(50)
+    assert at_50.low < at_50.reserved_bytes < at_50.high
+    assert at_50.reserved_bytes >= expected
+
+
+def test_the_largest_batch_is_the_last_that_fits(simulation: Simulation) -> None:
+    model = predict(simulation, "make", net="resnet")
+    budget_bytes = 2**30
+    safe = model.largest_safe(budget_bytes)
+    assert model.at(safe).high <= budget_bytes < model.at(safe + 1).high
+    limits = model.limits(budget_bytes)
+    assert safe <= limits.safe <= limits.retrying
+    assert model.replay(limits.retrying, limit_bytes=budget_bytes).fits
+    assert not model.replay(limits.retrying + 1, limit_bytes=budget_bytes).fits
+    assert model.largest_safe(budget_bytes, most=3) == 3
+    assert model.largest_safe(2**20) == 0
+
+
+def test_an_optimizer_made_before_the_move_and_shared_weights_are_followed(simulation: Simulation) -> None:
+    breakdown = predict(simulation, "early_optimizer").breakdown(P100)
+    assert breakdown.weights_bytes == breakdown.gradients_bytes == 512 * 512 * 4
+    assert breakdown.optimizer_bytes == pytest.approx(2 * 512 * 512 * 4, abs=16)
+
+
+def test_memory_that_grows_with_the_square_is_fitted_with_the_square(simulation: Simulation) -> None:
+    model = predict(simulation, "contrastive")
+    assert model.fit.degree == 2
+    grown = model.at(8000).reserved_bytes / model.at(4000).reserved_bytes
+    assert 3.5 < grown < 4.1
+
+
+def test_a_step_that_is_another_at_every_batch_is_refused(simulation: Simulation) -> None:
+    with pytest.raises(DeviceError, match=r"does not do the same.*real device"):
+        predict(simulation, "chunks")
+
+
+def test_a_step_that_needs_values_is_refused_with_the_line(simulation: Simulation) -> None:
+    line = 1 + next(k for k, text in enumerate(Path(NETS).read_text().splitlines()) if "# this line" in text)
+    with pytest.raises(UsageError, match=rf"small_nets\.py, line {line}, needs the values") as refused:
+        predict(simulation, "reads_values")
+    assert not isinstance(refused.value, WorkloadError)
+
+
+def test_the_users_own_mistake_is_shown_as_such(simulation: Simulation) -> None:
+    with pytest.raises(WorkloadError, match="KeyError") as raised:
+        predict(simulation, "make", net="no such net")
+    assert "small_nets.py" in raised.value.traceback_text
