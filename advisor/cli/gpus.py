@@ -41,10 +41,15 @@ def _table(found: "tuple[Gpu, ...]", lang: str) -> "Table":
 
     table = Table(title=_TITLES[lang], title_justify="left", box=None, pad_edge=False)
     for position, title in enumerate(_COLUMNS):
-        table.add_column(title, justify="left" if position == 0 else "right", no_wrap=position == 0)
+        table.add_column(title, justify="left" if position == 0 else "right", no_wrap=position > 0, overflow="fold")
     for gpu in found:
         rates = (gpu.fp32_tflops, gpu.tf32_tflops, gpu.fp16_tflops, gpu.bf16_tflops, gpu.tdp_w)
         figures = (gpu.memory_gb, gpu.bandwidth_gb_s, *rates)
-        shown = ("-" if figure is None else f"{figure:g}" for figure in figures)
+        shown = ("-" if figure is None else _figure(figure) for figure in figures)
         table.add_row(gpu.name.removeprefix("NVIDIA "), gpu.compute_capability or "-", *shown)
     return table
+
+
+def _figure(figure: float) -> str:
+    """At most one digit behind the point, none from a hundred on; JSON has them all."""
+    return f"{figure:.0f}" if figure >= 100 else f"{figure:.1f}".removesuffix(".0")

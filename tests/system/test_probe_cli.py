@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from advisor import schema
 from advisor.records import Probe
@@ -207,6 +208,13 @@ class TestGpus:
     def test_all_variants_of_a_name(self):
         gpus = json.loads(run("gpus", "A100", "--json").stdout)["gpus"]
         assert len(gpus) == 4
+
+    @pytest.mark.parametrize("lang", ["en", "zh"])
+    def test_the_whole_table_in_80_columns_without_a_figure_cut_off(self, lang):
+        text = run("--lang", lang, "gpus", COLUMNS="80").stdout
+        assert max(map(cell_len, text.splitlines())) <= 80
+        assert "\u2026" not in text
+        assert "4090" in text and "1008" in text and "82.6" in text
 
     def test_an_unknown_name_is_an_error_with_near_ones(self):
         answer = run("gpus", "RTX 4091")
