@@ -327,7 +327,8 @@ class Breakdown:
 class Memory:
     """How much may be used, how far up it was run, and what larger sizes would take.
 
-    ``max_micro_batch`` is the largest that was run and fitted the budget.
+    ``max_micro_batch`` is the largest that was run and fitted the budget; for a card that is not here, the
+    largest whose predicted interval lies within it.
     """
 
     max_micro_batch: int | None

@@ -1,6 +1,6 @@
 """The section of a report that shows what was run: memory and speed against the batch size."""
 
-from advisor.records import Advice, Claim, Measurement
+from advisor.records import Advice, Basis, Claim, Measurement
 from reports import charts
 from reports.blocks import Block, Code, Column, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text
@@ -11,7 +11,9 @@ from reports.wording import Wording
 def measurements(advice: Advice, w: Wording) -> Section:
     """Every point that was run, and what follows for the ones that were not."""
     m = w.messages
-    blocks: list[Block] = [Paragraph(line=(m.measured_how.format(memory=w.memory),)), _measured_table(advice, w)]
+    blocks: list[Block] = []
+    if advice.measurements:  # none for a card that is not here
+        blocks += [Paragraph(line=(m.measured_how.format(memory=w.memory),)), _measured_table(advice, w)]
     spent = say(
         m.measured_spent,
         steps=w.count(Claim(value=advice.optimizer_steps_run, basis="measured", source="optimizer_steps_run")),
@@ -89,7 +91,8 @@ def _breakdown(advice: Advice, w: Wording) -> list[Block]:
         (m.part_activations, parts.activations_bytes_per_sample),
         (m.part_context, parts.context_bytes),
     ]
-    known = [(name, Claim(value=value, basis="measured", source="memory.breakdown")) for name, value in named if value]
+    basis: Basis = "measured" if advice.measurements else "predicted"
+    known = [(name, Claim(value=value, basis=basis, source="memory.breakdown")) for name, value in named if value]
     if not known:
         return []
     columns = (Column(title=m.column_part.format(memory=w.memory), numeric=False), Column(title=m.column_size))

@@ -29,6 +29,9 @@ def recommend(
         Path | None, typer.Option(metavar="DIR", help="Count them: one subfolder of pictures a class.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda:N or a GPU's UUID.")] = "auto",
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Predict for this card, which need not be here: 'Tesla P100'.")
+    ] = None,
     workload: Annotated[
         str | None, typer.Option(metavar="FILE.py:FUNC", help="Your own training step; else a preset of the trainer.")
     ] = None,
@@ -64,19 +67,21 @@ def recommend(
     writer = _emitter(emit, as_json=as_json)
     files = _report_files(report or [], out)
     _require_setting(batch_size, accumulation, lr, max_batch)
+    if gpu is not None and device != "auto":
+        raise UsageError("--gpu and --device exclude each other: --gpu is for a card that is not here")
     if workload is not None and preset is not None:
         raise UsageError("--workload and --preset exclude each other: which step is to be measured?")
     given = {"micro_batch": batch_size, "accumulation": accumulation, "lr": lr}
     if workload is not None:
         arguments = _own_arguments(workload, given, _dataset(dataset_size, data))
     elif data is not None and dataset_size is None:
-        arguments = _data_arguments(data, device, {**given, "preset": preset, "precision": precision})
+        arguments = _data_arguments(data, device, gpu, {**given, "preset": preset, "precision": precision})
     else:
         dataset = _dataset(dataset_size, data)
         arguments = _preset_arguments(preset or _DEFAULT_PRESET, precision, given, dataset)
     arguments["memory_budget_bytes"] = _parse_budget(memory_budget)
     arguments["run_samples"] = _run_samples(samples, steps, epochs, arguments)
-    advice = _advise({"device": device} | arguments, max_batch, cast("Goal", goal))
+    advice = _advise({"device": device, "gpu": gpu} | arguments, max_batch, cast("Goal", goal))
     for path in files:
         _write(path, advice)
     print_answer(advice.to_json() if as_json else writer(advice))
@@ -182,15 +187,16 @@ def _preset_arguments(name: str, precision: str, given: dict[str, Any], dataset:
     }
 
 
-def _data_arguments(data: Path, device: str, given: dict[str, Any]) -> dict[str, Any]:
+def _data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
     from advisor.hardware.probe import choose_device, probe
     from advisor.schema import to_plain
     from trainer.plan import plan_config, present_setting, survey, workload_parameters
 
     known = {key: value for key, value in given.items() if value is not None}
-    source, chosen = survey(str(data)), choose_device(probe(), device)
-    config, _ = plan_config(source, chosen.kind, known)
+    source = survey(str(data))
+    chosen = choose_device(probe(), device) if gpu is None else device
+    config, _ = plan_config(source, "cuda" if isinstance(chosen, str) else chosen.kind, known)
     values = to_plain(config)
     present = present_setting(values, known)
     return {

@@ -37,7 +37,7 @@ def plan_milestones(option: Option, run_samples: Claim, dataset: Dataset) -> tup
 def plan_monitoring(
     option: Option,
     milestones: tuple[Milestone, ...],
-    measurement: Measurement,
+    measurement: Measurement | None,
     budget_bytes: int | None,
     clip_norm: float | None,
 ) -> tuple[Note, ...]:
@@ -58,6 +58,8 @@ def plan_monitoring(
     ]
     if clip_norm is not None:
         notes.append(note("clipping", clip_norm=clip_norm, share=CLIPPED_SHARE))
+    if measurement is None:
+        return (*notes, note("look"))
     if measurement.step_s is not None:
         times = measurement.step_s
         notes.append(note("step_time", median_s=times.median, high_s=times.high, block_steps=BLOCK_STEPS))

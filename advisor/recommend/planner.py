@@ -9,6 +9,7 @@ import advisor
 from advisor.errors import CfgadviseError, DeviceError, UsageError, WorkloadError
 from advisor.measure.campaign import DEFAULT_TIMEOUT_S, Campaign, Place, Subject, measure_settings
 from advisor.measure.messages import Built, Failure
+from advisor.recommend.absent import Request, advise_from, budget_on, foresee
 from advisor.recommend.advice import Evidence, make_advice
 from advisor.recommend.dataset import DEFAULT_EPOCHS, default_run_samples
 from advisor.recommend.options import Candidate, Goal, batch_candidates, more_accumulation
@@ -30,6 +31,7 @@ def advise(
     dataset: Dataset | None = None,
     dataset_size: int | None = None,
     device: Device | str = "auto",
+    gpu: str | None = None,
     present: Setting | None = None,
     batch_size: int | None = None,
     accumulation: int = 1,
@@ -51,6 +53,7 @@ def advise(
         dataset: what is trained on; or only ``dataset_size``.
         dataset_size: the number of items.
         device: ``auto``, ``cpu``, ``cuda:N``, a UUID, or a device of the probe.
+        gpu: a card that is not here, by name: its memory is predicted, nothing is measured.
         present: how it is trained now; or only ``batch_size``, ``accumulation`` and ``lr``. What is not
             given is read from the workload's optimizer, else follows a named rule.
         batch_size: the present micro-batch.
@@ -78,16 +81,35 @@ def advise(
     _require_valid(micro_batch, accumulation, max_batch)
     split_spec(workload)
     machine: Probe = probe()
+    say = on_progress or (lambda _: None)
+    subject = Subject(spec=workload, parameters=dict(parameters or {}))
+    if gpu is not None:
+        card, model = foresee(gpu, workload, dict(subject.parameters), accumulation, timeout_s, say)
+        length = run_samples or default_run_samples(data.num_items)
+        setting = present or _setting(micro_batch, accumulation, given_lr, model.built, length)
+        request = Request(
+            card=card,
+            workload=WorkloadRef(name=workload_name or workload, parameters=dict(subject.parameters)),
+            dataset=data,
+            run_samples=length,
+            present=setting,
+            budget_bytes=budget_on(card, memory_budget_bytes),
+            max_batch=max_batch,
+            goal=goal,
+            notes=_notes(run_samples, length, None if present else setting),
+            elapsed_s=time.perf_counter() - started_s,
+            provenance=_provenance(machine, command),
+        )
+        return advise_from(model, request)
     chosen = choose_device(machine, device) if isinstance(device, str) else device
     budget_bytes = _budget(chosen, memory_budget_bytes)
-    subject = Subject(spec=workload, parameters=dict(parameters or {}))
     candidates, campaign = _measure(
         batch_candidates((micro_batch, accumulation), goal),
         subject,
         _place(chosen, budget_bytes),
         max_batch,
         timeout_s,
-        on_progress or (lambda _: None),
+        say,
     )
     _require_usable(campaign)
     length = run_samples or default_run_samples(data.num_items)

@@ -54,6 +54,10 @@ REASONS: dict[str, str] = {
     "saves_memory": "Fits where the present micro-batch does not; the effective batch is the same.",
     # ---- why an option cannot be had
     "does_not_fit": "Needs {peak_bytes:bytes}; {budget_bytes:bytes} may be used.",
+    "may_not_fit": (
+        "Predicted {peak_bytes:bytes}, at most {high_bytes:bytes}; {budget_bytes:bytes} may be used:"
+        " too close to rely on."
+    ),
     "out_of_memory": "Ran out of memory within {budget_bytes:bytes}.",
     "out_of_memory_unknown": "Ran out of memory.",
     "smaller_did_not_fit": "Not run: micro-batch {micro_batch}, which is smaller, does not fit already.",
@@ -85,6 +89,28 @@ NOTES: dict[str, str] = {
     "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
     "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
     "noise_scale_unmeasured": "The gradient noise scale was not measured: the effective batch is not changed.",
+    # ---- a card that is not here
+    "predicted_only": (
+        "Nothing was run on a {gpu}: its memory is predicted from the step on a simulated one, and times are not known."
+        " Run the same command there before a long training."
+    ),
+    "largest_safe": (
+        "The largest micro-batch whose whole interval fits on a {gpu} is {micro_batch}:"
+        " {peak_bytes:bytes}, at most {high_bytes:bytes}."
+    ),
+    "largest_running": (
+        "By the value without its interval, micro-batch {micro_batch} still runs at full speed and {retrying} at all,"
+        " slowly, with the allocator giving back memory all the time."
+    ),
+    "kernels_of_cpu": (
+        "This PyTorch cannot simulate a GPU: the step was traced on the CPU, whose kernels take other memory."
+        " The intervals are wider for it."
+    ),
+    "evaluation_not_traced": "The evaluation step is not in the prediction: {message}",
+    "quadratic_memory": (
+        "Memory grows with the square of the batch, because samples are compared with each other:"
+        " more accumulation saves more than usual."
+    ),
     # ---- monitoring
     "loss_baseline": (
         "Write down the training and validation loss at step {step} ({samples:count} samples):"

@@ -70,10 +70,10 @@ def reasons_for(one: Appraisal, present: Appraisal, num_items: int, limits: Limi
     if one.problem is not None:
         return (one.problem,)
     if one.candidate.lr_factor != 1:
-        return _lr_reasons(one)
+        return lr_reasons(one)
     found: list[Reason | None] = [_batch_reason(one, present)]
     if one.candidate.id != "keep":
-        found += [_speed_reason(one, present), *_changed_batch_reasons(one, present, num_items)]
+        found += [_speed_reason(one, present), *changed_batch_reasons(one, present, num_items)]
     found += [_memory_reason(one, present), _fit_reason(one, limits)]
     return tuple(x for x in found if x is not None)
 
@@ -111,7 +111,8 @@ def is_clear_gain(progress: Claim, min_gain_frac: float = MIN_GAIN_FRAC) -> bool
     return progress.high < 1 and progress.value <= 1 / (1 + min_gain_frac)
 
 
-def _changed_batch_reasons(one: Appraisal, present: Appraisal, num_items: int) -> list[Reason | None]:
+def changed_batch_reasons(one: Appraisal, present: Appraisal, num_items: int) -> list[Reason | None]:
+    """What a change of the effective batch brings with it."""
     if one.effective_batch == present.effective_batch:
         return []
     steps, present_steps = (steps_per_epoch(num_items, x.effective_batch) for x in (one, present))
@@ -147,7 +148,8 @@ def _fit_reason(one: Appraisal, limits: Limits) -> Reason | None:
     return reason("+", "fits", peak_bytes=peak_bytes, share=share, budget_bytes=limits.budget_bytes)
 
 
-def _lr_reasons(one: Appraisal) -> tuple[Reason, ...]:
+def lr_reasons(one: Appraisal) -> tuple[Reason, ...]:
+    """For and against another learning rate at the same batch."""
     higher = one.candidate.lr_factor > 1
     return (
         reason("+", "when_slow" if higher else "when_unstable"),

@@ -35,6 +35,7 @@ REASONS: dict[str, str] = {
     "slow_risk": "学习率减半后，达到同样的 loss 需要更多样本。",
     "saves_memory": "现有的单次批量放不下时，它能放下；有效批量相同。",
     "does_not_fit": "需要 {peak_bytes:bytes}，只能用 {budget_bytes:bytes}。",
+    "may_not_fit": "预估 {peak_bytes:bytes}，最多 {high_bytes:bytes}，只能用 {budget_bytes:bytes}：余量太小，不可靠。",
     "out_of_memory": "在 {budget_bytes:bytes} 之内发生{memory}溢出 (OOM)。",
     "out_of_memory_unknown": "{memory}溢出 (OOM)。",
     "smaller_did_not_fit": "没有实跑：更小的单次批量 {micro_batch} 已经放不下。",
@@ -72,6 +73,19 @@ NOTES: dict[str, str] = {
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_unmeasured": "没有测量梯度噪声尺度，因此不改变有效批量。",
+    "predicted_only": (
+        "没有在 {gpu} 上实跑：{memory}由模拟 GPU 上的训练步推算得出，用时未知。"
+        "长时间训练之前，请在那台机器上运行同一条命令。"
+    ),
+    "largest_safe": (
+        "整个误差区间都放得进 {gpu} 的最大单次批量为 {micro_batch}：{peak_bytes:bytes}，最多 {high_bytes:bytes}。"
+    ),
+    "largest_running": (
+        "不计误差区间，单次批量 {micro_batch} 仍能全速运行；{retrying} 勉强能跑，但显存分配器会不断回收，速度很慢。"
+    ),
+    "kernels_of_cpu": "当前的 PyTorch 不能模拟 GPU：训练步是在 CPU 上跟踪的，其算子占用不同，因此区间更宽。",
+    "evaluation_not_traced": "预估中不包括评估步骤：{message}",
+    "quadratic_memory": "样本之间要两两比较，{memory}随批量的平方增长：增加累积步数比通常更省。",
     "loss_baseline": (
         "在第 {step} 步（{samples:count} 个样本）记下训练 loss 和验证 loss："
         "以后都与它们比较，而不是与某个固定的数比较。"
