@@ -7,6 +7,7 @@ own policy forbids it to load anything.
 import html
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -99,7 +100,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(kind=_kind, letter=lambda mark: mark.strip("[]"))
+    environment.filters.update(kind=_kind, letter=lambda mark: mark.strip("[]"), whole=_whole)
     environment.globals.update(
         bases=_bases, groups=_groups, is_figure=lambda item: isinstance(item, Figure), source=_source
     )
@@ -112,6 +113,11 @@ def _asset(name: str) -> str:
 
 def _kind(block: Block) -> str:
     return type(block).__name__
+
+
+def _whole(text: str) -> str:
+    """The text with its numbers kept on one line: ``40 000`` must not be read as two."""
+    return re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "\u00a0", text)
 
 
 def _groups(section: Section) -> list[tuple[str, list[Block]]]:

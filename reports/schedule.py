@@ -1,6 +1,7 @@
 """When a run of the trainer stops to draw samples, and what its logs say about each of these moments."""
 
 import math
+from pathlib import PurePosixPath
 
 from advisor import units
 from advisor.records import Advice, Claim, Milestone, Option
@@ -97,7 +98,7 @@ def _row(samples: int, advice: Advice | None, run: RunView, w: Wording) -> tuple
     loss = validation_loss(validation.loss, validation.ema_loss) if validation else None
     expected: tuple[Line, ...] = ((_shown(w.duration(_predicted(advice, run, samples))),),) if advice else ()
     return (
-        (grid.removeprefix("samples/") if grid else "-",),
+        (PurePosixPath(grid).stem if grid else "-",),
         (units.format_count(samples),),
         (units.format_count(math.ceil(samples / batch)) if batch else "-",),
         (f"{samples / num_train:.1f}" if num_train else "-",),

@@ -42,6 +42,7 @@ _SIGNS = {
 }  # fmt: skip
 _FIGURE = "figure"  # not a style of rich, which leaves it alone: it marks what stays on one line
 _HEAD_COLUMNS = 10
+_GAP = 2  # columns between two cells
 _CLOSING, _OPENING = "，。、：；！？）》”", "（《“"
 _SPELLED = {
     "×": "x", "→": "->", "±": "+/-", "–": "-", "—": "-", "≈": "~", "≤": "<=", "≥": ">=", "√": "sqrt",
@@ -93,7 +94,7 @@ class _Painter:
         self._document, self._encoding = document, encoding
         self._marks = {basis: encodable(mark, encoding) for basis, mark in document.marks.items()}
 
-    def parts(self) -> "Iterator[Wrapped | RichTable | CommandLines]":
+    def parts(self) -> "Iterator[Wrapped | FittedTable | CommandLines]":
         document = self._document
         yield Wrapped(self._text(document.title, "bold"))
         yield Wrapped(self._text(document.subtitle, "dim"))
@@ -102,7 +103,7 @@ class _Painter:
         for number, section in enumerate(document.sections, start=1):
             yield from self._section(number, section)
 
-    def _section(self, number: int, section: Section) -> "Iterator[Wrapped | RichTable | CommandLines]":
+    def _section(self, number: int, section: Section) -> "Iterator[Wrapped | FittedTable | CommandLines]":
         yield Wrapped(Text(""))
         yield Wrapped(self._text(f"{number}. {section.title}", "bold underline"))
         before: Block | None = None
@@ -112,7 +113,7 @@ class _Painter:
             yield from self._block(block)
             before = block
 
-    def _block(self, block: Block) -> "Iterator[Wrapped | RichTable | CommandLines]":
+    def _block(self, block: Block) -> "Iterator[Wrapped | FittedTable | CommandLines]":
         if isinstance(block, Paragraph):
             yield Wrapped(self._line(block.line))
         elif isinstance(block, Bullets):
@@ -141,21 +142,14 @@ class _Painter:
         text.append_text(self._line(item.line))
         return Wrapped(text, indent=len(sign) + 1)
 
-    def _table(self, table: Table) -> RichTable:
-        drawn = RichTable(box=_HEAD_RULE, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+    def _table(self, table: Table) -> "FittedTable":
         bases = [table.column_basis(index) for index in range(len(table.columns))]
-        for index, (column, basis) in enumerate(zip(table.columns, bases)):
-            may_fold = index == len(table.columns) - 1 and not column.numeric
-            justify: Literal["left", "right"] = "right" if column.numeric else "left"
-            drawn.add_column(self._head(column.title, basis), justify=justify, no_wrap=not may_fold, overflow="fold")
-        for index, row in enumerate(table.rows):
-            *cells, last = (self._line(line, marked=bases[k] is None, interval=False) for k, line in enumerate(row))
-            drawn.add_row(
-                *cells,
-                last if table.columns[-1].numeric else Wrapped(last),
-                style="bold" if index == table.chosen else "",
-            )
-        return drawn
+        heads = [self._head(column.title, basis) for column, basis in zip(table.columns, bases)]
+        rows = [
+            [self._line(line, marked=bases[k] is None, interval=False) for k, line in enumerate(row)]
+            for row in table.rows
+        ]
+        return FittedTable(heads, rows, [column.numeric for column in table.columns], table.chosen)
 
     def _head(self, title: str, basis: Basis | None) -> Text:
         """The title on as many lines as keep it narrow, with the mark of its column at the end."""
@@ -194,6 +188,56 @@ class _Painter:
 
     def _text(self, text: str, style: str = "") -> Text:
         return Text(encodable(text, self._encoding), style=style)
+
+
+class FittedTable:
+    """A table that loses nothing where it is too wide: texts at its sides fold, then it goes on below itself.
+
+    What goes on below repeats the first column, so that every part can be read alone.
+    """
+
+    def __init__(self, heads: list[Text], rows: list[list[Text]], numeric: list[bool], chosen: int | None) -> None:
+        self._heads, self._rows, self._numeric, self._chosen = heads, rows, numeric, chosen
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """One table, or as many as the width asks for."""
+        for number, columns in enumerate(self._parts(options.max_width)):
+            if number:
+                yield Text("")
+            yield self._drawn(columns)
+
+    def _parts(self, width: int) -> list[list[int]]:
+        parts, part = [], [0]
+        for column in range(1, len(self._heads)):
+            if len(part) > 1 and self._narrowest([*part, column]) > width:
+                parts.append(part)
+                part = [0]
+            part.append(column)
+        return [*parts, part]
+
+    def _narrowest(self, columns: list[int]) -> int:
+        widths = [self._width(column) for column in columns]
+        for k in (0, len(columns) - 1):
+            if not self._numeric[columns[k]]:
+                widths[k] = min(widths[k], max(_HEAD_COLUMNS, self._head_width(columns[k])))
+        return sum(widths) + _GAP * (len(columns) - 1)
+
+    def _width(self, column: int) -> int:
+        return max([self._head_width(column), *(cell_len(row[column].plain) for row in self._rows)])
+
+    def _head_width(self, column: int) -> int:
+        return max(map(cell_len, self._heads[column].plain.split("\n")))
+
+    def _drawn(self, columns: list[int]) -> RichTable:
+        drawn = RichTable(box=_HEAD_RULE, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+        may_fold = {column for column in (columns[0], columns[-1]) if not self._numeric[column]}
+        for column in columns:
+            justify: Literal["left", "right"] = "right" if self._numeric[column] else "left"
+            drawn.add_column(self._heads[column], justify=justify, no_wrap=column not in may_fold, overflow="fold")
+        for index, row in enumerate(self._rows):
+            cells = (Wrapped(row[column]) if column in may_fold else row[column] for column in columns)
+            drawn.add_row(*cells, style="bold" if index == self._chosen else "")
+        return drawn
 
 
 class Wrapped:

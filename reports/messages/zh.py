@@ -68,8 +68,8 @@ ZH = Messages(
     column_accuracy="准确率",
     column_name="名称",
     column_grid="样本图",
-    column_time_predicted="时间（预估）",
-    column_time_actual="时间（实际）",
+    column_time_predicted="预估时间",
+    column_time_actual="实际时间",
     column_train_loss="训练 loss",
     column_validation_loss="验证 loss",
     # ---- 各项数据的名称

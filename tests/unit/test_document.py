@@ -279,7 +279,7 @@ def test_training_memory_alone_is_compared_with_the_advice(tmp_path: Path) -> No
     table = next(block for block in section(document, "actual").blocks if isinstance(block, Table))
     rows = {row[0][0]: row for row in table.rows}
     actual = {name: rows[name][3][0].text for name in rows if str(name).startswith("Peak")}
-    assert actual == {"Peak GPU memory, training steps": "1.47 GiB", "Peak GPU memory, whole run": "3.00 GiB"}
+    assert actual == {"Peak GPU memory, training": "1.47 GiB", "Peak GPU memory, whole run": "3.00 GiB"}
     assert rows["Peak GPU memory, whole run"][1] == ("-",)
 
 
@@ -290,8 +290,8 @@ def test_milestones_of_a_run_are_where_the_run_draws(tmp_path: Path) -> None:
     document = build_document(sample_advice(), read_run(folder), "en")
     table = next(block for block in section(document, "milestones").blocks if isinstance(block, Table))
     said = [[line_text(cell, document.marks, basis=False) for cell in row] for row in table.rows]
-    assert said[0][:4] == ["sample-1.png", "800", "50", "0.5"]
-    assert said[1][:4] == ["sample-2.png", "1 600", "100", "1.0"]
+    assert said[0][:4] == ["sample-1", "800", "50", "0.5"]
+    assert said[1][:4] == ["sample-2", "1 600", "100", "1.0"]
     assert said[0][4].startswith("8.00 s") and said[0][5:] == ["8.25 s", "0.02", "0.4"]
     assert "Step 100 (16.0 s)" in text_of(section(document, "checkpoints"), document)
 

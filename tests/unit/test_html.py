@@ -253,3 +253,41 @@ def test_a_page_is_made_without_torch_and_soon(run: RunView) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
     assert time.monotonic() - started < 60
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out_from_its_ground(scheme: int, text: str) -> None:
+    css = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert css
+    blocks = re.findall(r":root \{(.*?)\n\s*\}", css[1], re.DOTALL)
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[scheme]))
+    words = ("ink", "ink-soft", "link", "measured", "predicted", "rule", "user", "good", "bad", "warn")
+    for ground in ("paper", "panel", "chosen"):
+        for word in words:
+            light, dark = sorted((luminance(colors[ground]), luminance(colors[word])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (word, ground)
+    for mark in ("c-main", "c-other", "c-limit"):
+        light, dark = sorted((luminance(colors["paper"]), luminance(colors[mark])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 2.7, mark
+
+
+def test_an_advice_of_another_version_is_told_and_left_out(tmp_path: Path) -> None:
+    folder = write_sample_run(tmp_path / "run-01")
+    advice = (folder / "advice.json").read_text(encoding="utf-8")
+    (folder / "advice.json").write_text(advice.replace("cfgadvise.advice/1", "cfgadvise.advice/0"), encoding="utf-8")
+    view = read_run(folder)
+    assert view.advice is None
+    assert "advice.json" in squeezed("".join(Parsed(page.whole_page(view.advice, view, "en")).words))
+
+
+def test_numbers_are_not_broken_over_lines(text: str) -> None:
+    assert "1\u00a0600" in text
+    prose = re.sub(r"<(pre|style|svg).*?</\1>", "", text, flags=re.DOTALL)
+    assert not re.search(r">[^<]*\b\d{1,3} \d{3}\b(?! \d)[^<]*</(p|li|h3)>", prose)

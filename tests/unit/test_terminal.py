@@ -11,7 +11,7 @@ from sample_advice import CPU, HOST, P100, sample_advice, write_sample_run
 
 from advisor.records import Benchmark, Check, Probe
 from reports import terminal
-from reports.blocks import Lang
+from reports.blocks import Column, Document, Lang, Section, Table
 from reports.document import build_document
 from reports.run import read_run
 
@@ -132,3 +132,20 @@ def test_a_check_that_the_catalogue_does_not_know_keeps_its_english() -> None:
     unknown = dataclasses.replace(CHECK, id="NEW", message="Something new.", fix="do this")
     text = probe_text("zh", checks=(unknown,))
     assert "Something new." in text and "do this" in text
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_a_table_that_is_too_wide_goes_on_below_and_loses_nothing(columns: int) -> None:
+    titles = ("Metric of a run", "Predicted", "Interval", "Actual", "Change", "Inside")
+    cells = ("Total time of it all", "1 min 11 s [P]", "1 min 07 s - 1 min 18 s", "1 min 04 s", "-9.2 %", "no")
+    table = Table(
+        columns=tuple(Column(title=title, numeric=0 < k < 5) for k, title in enumerate(titles)),
+        rows=(tuple((cell,) for cell in cells), tuple((f"{cell}!",) for cell in cells)),
+    )
+    section = Section(id="x", title="x", blocks=(table,))
+    document = Document(lang="en", title="t", subtitle="s", legend=(), marks={}, sections=(section,))
+    text = terminal.printed([terminal.render(document)], columns=columns)
+    assert max(map(cell_len, text.splitlines())) <= columns
+    for cell in cells[1:]:
+        assert cell in text and f"{cell}!" in text
+    assert (text.count("Metric") > 1) == (columns < 100)
