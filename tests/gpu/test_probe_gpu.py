@@ -2,10 +2,14 @@
 
 import shutil
 import subprocess
+import time
 
 import pytest
 
+from advisor.hardware.bench import with_benchmarks
+from advisor.hardware.meter import open_meter
 from advisor.hardware.probe import choose_device, probe
+from advisor.hardware.torch_build import read_kernels
 from advisor.units import MIB
 
 pytestmark = pytest.mark.gpu
@@ -56,3 +60,34 @@ def test_a_card_that_torch_can_use_has_no_blocker(found):
     if torch.cuda.is_available():
         torch.ones(1, device="cuda").sum().item()
         assert not [check for check in found.checks if check.severity == "blocker"]
+
+
+def test_kernels_that_were_read_from_the_library_are_torchs_own():
+    torch = pytest.importorskip("torch")
+    if torch.version.cuda is None:
+        pytest.skip("this torch has no kernels")
+    assert list(read_kernels().value) == torch._C._cuda_getArchFlags().split()
+
+
+def test_the_meter_counts_what_the_card_uses(found):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch sees no card")
+    a = torch.randn(4096, 4096, device="cuda")
+    meter = open_meter(str(torch.cuda.get_device_properties(0).uuid))
+    end_s = time.monotonic() + 3
+    while time.monotonic() < end_s:
+        (a @ a).sum().item()
+        meter.poll()
+    reading = meter.read()
+    assert reading.energy_j / reading.elapsed_s == pytest.approx(reading.power_w, rel=0.5)
+    assert 20 < reading.temperature_c < 100
+    if reading.throttled_s is not None:
+        assert max(reading.throttled_s.values()) <= 1.1 * reading.elapsed_s
+
+
+def test_the_card_is_seen_at_work_during_a_benchmark(found):
+    pytest.importorskip("torch")
+    measured = with_benchmarks(found).devices[0].benchmark
+    assert measured.load.num_readings > 3
+    assert measured.elapsed_s < 10
