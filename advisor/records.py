@@ -88,7 +88,11 @@ class Reason:
 
 @record
 class Host:
-    """The computer and the software on it that decides what a training step can do."""
+    """The computer and the software on it that decides what a training step can do.
+
+    ``load_average`` is the number of runnable processes over the last minute: other people's work
+    makes every time that is measured longer.
+    """
 
     os: str
     cpu_name: str | None
@@ -107,6 +111,9 @@ class Host:
     instruction_sets: tuple[str, ...] = ()
     shared_memory_bytes: int | None = None
     disk_free_bytes: int | None = None
+    load_average: float | None = None
+    swap_total_bytes: int | None = None
+    swap_used_bytes: int | None = None
 
 
 @record

@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
+
 from advisor.hardware.processor import read_processor
 from advisor.hardware.torch_build import read_torch_build
 from advisor.records import Host
@@ -16,6 +18,7 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written
 def read_host() -> Host:
     """What files and the operating system say; the driver's versions are left to NVML."""
     processor, torch_build = read_processor(), read_torch_build()
+    swap = psutil.swap_memory()
     return Host(
         os=_os_name(),
         machine=platform.machine(),
@@ -34,6 +37,9 @@ def read_host() -> Host:
         instruction_sets=processor.instruction_sets,
         shared_memory_bytes=_free_bytes(_SHARED_MEMORY),
         disk_free_bytes=_free_bytes(Path.cwd()),
+        load_average=round(psutil.getloadavg()[0], 2),
+        swap_total_bytes=swap.total,
+        swap_used_bytes=swap.used,
     )
 
 
