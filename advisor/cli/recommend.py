@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from advisor.cli.apply import complete_from_file, read_own_settings, show_change
 from advisor.cli.context import current_settings, print_answer, print_progress
 from advisor.errors import UsageError
 
@@ -20,6 +21,7 @@ _DEFAULT_BATCH = 16
 _TRAINER_WORKLOAD = "trainer.workload:make"
 _GOALS = ("balanced", "time", "memory")
 _PRECISIONS = ("fp32", "bf16")
+_FORMATS = ("python", "toml", "accelerate", "lightning")
 _REPORT_SUFFIXES = (".md", ".html", ".json")
 
 
@@ -39,7 +41,9 @@ def recommend(
         str | None, typer.Option(metavar="NAME", help=f"Network of the trainer; {_DEFAULT_PRESET} if nothing is named.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="Your present micro-batch.")] = None,
-    accumulation: Annotated[int, typer.Option(metavar="A", help="Your present accumulation steps.")] = 1,
+    accumulation: Annotated[
+        int | None, typer.Option(metavar="A", help="Your present accumulation steps; 1 if not given.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(metavar="LR", help="Your present learning rate.")] = None,
     samples: Annotated[int | None, typer.Option(metavar="S", help="Length of the run in samples.")] = None,
     steps: Annotated[int | None, typer.Option(metavar="S", help="... or in your present optimizer steps.")] = None,
@@ -53,8 +57,17 @@ def recommend(
         str, typer.Option(metavar="balanced|time|memory", help="A change for 5 %, for any gain, or for less memory.")
     ] = "balanced",
     emit: Annotated[
-        str | None, typer.Option(metavar="python|toml", help="Only the lines to paste instead of the report.")
+        str | None,
+        typer.Option(metavar="FORMAT", help="Only lines to paste instead of the report: " + ", ".join(_FORMATS) + "."),
     ] = None,
+    apply: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.py", help="Take the present setting from there; show what would change as a diff."),
+    ] = None,
+    apply_names: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="What FILE.py calls them: batch=B,accumulation=A,lr=Config.LR.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the change to FILE.py, too.")] = False,
     report: Annotated[
         list[Path] | None, typer.Option(metavar="FILE.md|.html|.json", help="Also write the report here; repeatable.")
     ] = None,
@@ -65,13 +78,16 @@ def recommend(
     _require_choice("--goal", goal, _GOALS)
     _require_choice("--precision", precision, _PRECISIONS)
     writer = _emitter(emit, as_json=as_json)
+    answers = {"--emit": emit is not None, "--json": as_json}
+    own = read_own_settings(apply, apply_names, write=write, other_answers=answers)
+    given = complete_from_file(own, {"micro_batch": batch_size, "accumulation": accumulation, "lr": lr})
+    given["accumulation"] = 1 if given["accumulation"] is None else given["accumulation"]
+    _require_setting(given["micro_batch"], given["accumulation"], given["lr"], max_batch)
     files = _report_files(report or [], out)
-    _require_setting(batch_size, accumulation, lr, max_batch)
     if gpu is not None and device != "auto":
         raise UsageError("--gpu and --device exclude each other: --gpu is for a card that is not here")
     if workload is not None and preset is not None:
         raise UsageError("--workload and --preset exclude each other: which step is to be measured?")
-    given = {"micro_batch": batch_size, "accumulation": accumulation, "lr": lr}
     if workload is not None:
         arguments = _own_arguments(workload, given, _dataset(dataset_size, data))
     elif data is not None and dataset_size is None:
@@ -84,7 +100,10 @@ def recommend(
     advice = _advise({"device": device, "gpu": gpu} | arguments, max_batch, cast("Goal", goal))
     for path in files:
         _write(path, advice)
-    print_answer(advice.to_json() if as_json else writer(advice))
+    if own is not None:
+        show_change(own, advice, write=write)
+    else:
+        print_answer(advice.to_json() if as_json else writer(advice))
 
 
 # ---- options ------------------------------------------------------------------------------------
@@ -227,12 +246,12 @@ def _advise(arguments: dict[str, Any], max_batch: int | None, goal: "Goal") -> "
 def _emitter(emit: str | None, *, as_json: bool) -> Callable[["Advice"], Any]:
     if emit is None:
         return _report
-    from advisor.recommend.emit import emit_python, emit_toml
+    from advisor.recommend.emit import EMITTERS
 
-    _require_choice("--emit", emit, ("python", "toml"))
+    _require_choice("--emit", emit, _FORMATS)
     if as_json:
         raise UsageError("--emit and --json exclude each other: stdout holds one answer")
-    return emit_python if emit == "python" else emit_toml
+    return EMITTERS[emit]
 
 
 def _report(advice: "Advice") -> Any:

@@ -94,6 +94,51 @@ def test_a_step_of_ones_own_is_emitted_as_lines_to_paste(step: Path, tmp_path: P
     assert advice.recommended.ema_decay.value == 0.999
 
 
+def test_a_file_of_ones_own_is_changed_only_with_write(tmp_path: Path) -> None:
+    step = tmp_path / "my_step.py"
+    step.write_text(STEP.replace("alpha_s=0.04", "alpha_s=0.15"), encoding="utf-8")
+    text = "class Config:\n    train_batch_size = 4  # mine\n    gradient_accumulate_every = 2\n    train_lr = 3e-4\n"
+    config = tmp_path / "train.py"
+    config.write_text(text, encoding="utf-8")
+    options = ("--workload", f"{step}:make", "--dataset-size", "1550", "--max-batch", "8", "--apply", str(config))
+    shown = recommend(*options)
+    assert shown.returncode == 0, shown.stderr
+    assert "+    train_batch_size = 8  # mine" in shown.stdout.splitlines(), "one pause instead of two"
+    assert "+    gradient_accumulate_every = 1" in shown.stdout.splitlines()
+    assert "train_lr" not in "".join(line for line in shown.stdout.splitlines() if line.startswith("+"))
+    assert "nothing was written" in shown.stderr
+    assert config.read_text(encoding="utf-8") == text
+    done = recommend(*options, "--write")
+    assert done.stdout == shown.stdout
+    assert config.read_text(encoding="utf-8") == text.replace("= 4", "= 8").replace("= 2", "= 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("train_lr = (\n", [], "not valid Python"),
+        ("lr = 1e-4\n", [], "none of train_batch_size, gradient_accumulate_every, train_lr is given a number"),
+        ("train_lr = 1e-4\n", ["--lr", "2e-4"], "leave --lr out"),
+        ("train_batch_size = 0\ntrain_lr = 1e-4\ngradient_accumulate_every = 1", [], "at least 1, found 0"),
+        ("train_lr = 1e-4\n", ["--json"], "--apply and --json exclude each other"),
+        ("train_lr = 1e-4\n", ["--emit", "toml"], "--apply and --emit exclude each other"),
+        ("train_lr = 1e-4\n", ["--apply-names", "x=y"], "write it like batch=BATCH"),
+        (None, ["--write"], "belong to --apply FILE.py"),
+    ],
+)
+def test_a_file_that_cannot_be_changed_is_one_message_before_anything_is_measured(
+    text: str | None, options: list[str], message: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "train.py"
+    config.write_text(text or "", encoding="utf-8")
+    run = recommend("--dataset-size", "9", *(["--apply", str(config)] if text is not None else []), *options)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "measuring" not in run.stderr
+    assert config.read_text(encoding="utf-8") == (text or "")
+
+
 @pytest.mark.slow
 def test_a_folder_is_counted_and_the_emitted_toml_configures_a_training(tmp_path: Path) -> None:
     for name in ("cats", "dogs"):
@@ -143,7 +188,7 @@ def test_nothing_fits(step: Path) -> None:
         (["--dataset-size", "9", "--samples", "9", "--epochs", "2"], 2, "--samples and --epochs exclude each other"),
         (["--dataset-size", "9", "--epochs", "nan"], 2, "--epochs must be a positive number"),
         (["--dataset-size", "9", "--emit", "python", "--json"], 2, "exclude each other"),
-        (["--dataset-size", "9", "--report", "a.pdf"], 2, "must end in .md or .json"),
+        (["--dataset-size", "9", "--report", "a.pdf"], 2, "must end in .md or .html or .json"),
         (["--dataset-size", "9", "--memory-budget", "much"], 2, "write it like 14GiB"),
         (["--dataset-size", "9", "--batch-size", "8", "--max-batch", "4"], 2, "above the largest allowed"),
         (["--dataset-size", "9", "--workload", "step.py"], 2, "my_step.py:make"),
