@@ -7,6 +7,7 @@ A name that is given a number in two places is not guessed at: ``Config.train_lr
 import ast
 import contextlib
 import difflib
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,8 @@ def parse_names(text: str | None) -> dict[Role, str]:
                 " write it like batch=BATCH,accumulation=GRAD_ACC,lr=Config.LR"
             )
         names[known] = name
+    if len(set(names.values())) < len(names):
+        raise UsageError("--apply-names: one name stands for two things; batch, accumulation and lr need a name each")
     return names
 
 
@@ -87,7 +90,7 @@ def read_settings(path: Path, names: Mapping[Role, str]) -> OwnSettings:
     with _within_depth(path):
         module = _parse(path, content)
         given = find_places(module)
-    found = {role: _only(path, name, given) for role, name in names.items()}
+    found = {role: _only(path, role, name, given) for role, name in names.items()}
     places = {role: place for role, place in found.items() if place is not None}
     if not places:
         raise UsageError(
@@ -109,8 +112,8 @@ def propose(settings: OwnSettings, advice: Advice) -> Change:
     with _within_depth(settings.path):
         changed = replace_numbers(settings.module, _replacements(settings, wanted))
         name = settings.path.as_posix()
-        old, new_code = (one.code.splitlines(keepends=True) for one in (settings.module, changed))
-        diff = "".join(_ended(line) for line in difflib.unified_diff(old, new_code, name, name))
+        old_lines, new_lines = (_lines(one.code) for one in (settings.module, changed))
+        diff = "".join(_ended(line) for line in difflib.unified_diff(old_lines, new_lines, name, name))
     return Change(settings=settings, content=changed.bytes, diff=diff.rstrip("\n"))
 
 
@@ -164,6 +167,10 @@ def _require_places(
         )
 
 
+def _lines(text: str) -> list[str]:
+    return re.findall(r"[^\n]*\n|[^\n]+", text)  # str.splitlines would also split at a form feed
+
+
 def _ended(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
@@ -195,7 +202,7 @@ def _within_depth(path: Path) -> Iterator[None]:
         raise UsageError(f"--apply {path}: nested too deeply to be edited; change it by hand") from None
 
 
-def _only(path: Path, name: str, given: Sequence[Place]) -> Place | None:
+def _only(path: Path, role: Role, name: str, given: Sequence[Place]) -> Place | None:
     """The one place where the name is given a number, or ``None`` if there is no such name at all."""
     named = [place for place in given if f".{place.path}".endswith(f".{name}")]
     numbers = [place for place in named if place.number is not None]
@@ -206,7 +213,7 @@ def _only(path: Path, name: str, given: Sequence[Place]) -> Place | None:
     if len(numbers) > 1:
         raise UsageError(
             f"--apply {path}: {name} is given a number in {len(numbers)} places ({_listed(numbers)});"
-            f" say which one is meant, as in --apply-names lr={numbers[0].path}"
+            f" say which one is meant, as in --apply-names {role}={numbers[0].path}"
         )
     computed = [place for place in named if place.path == numbers[0].path and place.is_computed]
     if computed:

@@ -72,10 +72,10 @@ def test_the_diff_applies_with_patch_and_shows_only_what_changes(tmp_path: Path)
 
 @needs_patch
 def test_the_diff_of_a_file_without_a_last_line_end_applies_too(tmp_path: Path) -> None:
-    path = written(tmp_path, "train_batch_size = 8\ngradient_accumulate_every = 2")
+    path = written(tmp_path, "# a\fb\ntrain_batch_size = 8\ngradient_accumulate_every = 2")
     change = propose(read_settings(path, DEFAULT_NAMES), ADVICE)
     subprocess.run(["patch", "-s", str(path)], input=change.diff.encode() + b"\n", check=True, timeout=30)
-    assert path.read_bytes() == change.content == b"train_batch_size = 16\ngradient_accumulate_every = 1"
+    assert path.read_bytes() == change.content == b"# a\fb\ntrain_batch_size = 16\ngradient_accumulate_every = 1"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,9 @@ def test_other_names_and_one_of_several_places(tmp_path: Path) -> None:
         ("", None, "none of"),
         ("train_lr = 1e-4\ntrain_lr = 2e-4\n", None, "in 2 places (line 1: module.train_lr, line 2: module.train_lr)"),
         ("class A:\n  train_lr = 1.0\nclass B:\n  train_lr = 1.0\n", None, "--apply-names lr=module.A.train_lr"),
+        ("train_batch_size = 1\nf(train_batch_size=1)\n", None, "--apply-names batch=module.train_batch_size"),
+        ("train_lr = 1\n", "lr=X,batch=X", "one name stands for two things"),
+        ("\f\n\ftrain_lr = 1\n", None, "would not survive an edit"),
         ("train_lr = 1e-4 * 2\n", None, "is not a plain number (line 1"),
         ("train_lr = None\n", None, "is not a plain number"),
         ("train_lr = 1e-4\ntrain_lr *= 2\n", None, "is also computed (line 2"),
