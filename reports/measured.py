@@ -105,8 +105,12 @@ def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
     if speed.alpha_s is None or speed.beta_s is None or speed.gamma_s is None:
         return [Paragraph(line=(m.speed_no_fit,))]
     alpha, beta, gamma = (
-        w.duration(Claim(value=value, basis="predicted", source="speed"))
-        for value in (speed.alpha_s, speed.beta_s, speed.gamma_s)
+        w.duration(Claim(value=value, low=low, high=high, basis="predicted", source="speed"))
+        for value, (low, high) in (
+            (speed.alpha_s, speed.alpha_interval_s or (None, None)),
+            (speed.beta_s, speed.beta_interval_s or (None, None)),
+            (speed.gamma_s, speed.gamma_interval_s or (None, None)),
+        )
     )
     formula = Code(language="text", text="t(b, a) = a × (alpha + beta × b) + gamma")
     blocks: list[Block] = [

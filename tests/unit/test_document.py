@@ -8,6 +8,7 @@ import pytest
 from sample_advice import CPU, KEEP, RECOMMENDED, TEST_DATA, claim, sample_advice, write_sample_run
 
 from advisor.records import Advice, Claim, WorkloadRef
+from reports import markdown
 from reports.blocks import Bullets, Code, Document, Figure, Paragraph, Section, Table, line_text, say
 from reports.document import build_document
 from reports.run import RunPlan, RunView, read_run, source_json
@@ -316,3 +317,14 @@ def test_a_run_without_an_advice_is_reported(tmp_path: Path) -> None:
         assert not any(figure.claim.basis == "predicted" and figure.is_known for figure in document.figures())
     with pytest.raises(ValueError, match="advice or a run"):
         build_document(None, None, "en")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_model_of_step_times_is_shown_with_its_intervals(lang: str) -> None:
+    speed = dataclasses.replace(
+        sample_advice().speed, alpha_interval_s=(0.019, 0.021), beta_interval_s=(0.0071, 0.0089),
+        gamma_interval_s=(0.0, 0.03),
+    )  # fmt: skip
+    text = markdown.render(build_document(sample_advice(speed=speed), None, lang))
+    assert "20.0 ms (19.0" in text
+    assert "8.00 ms (7.10" in text
