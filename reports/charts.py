@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from advisor import units
-from advisor.records import Advice, Claim, Measurement, Option
+from advisor.records import Advice, Basis, Claim, Measurement, Option
 from reports.blocks import Block, Chart, Form, Point, Role, Series
 from reports.points import memory_claim, rate_claim
 from reports.run import RunView, TrainPoint
@@ -18,16 +18,17 @@ _CURVE_POINTS = 40
 def memory(advice: Advice, w: Wording) -> list[Block]:
     """Peak memory against the micro-batch: stacked by cause, with what was measured, predicted and allowed."""
     peaks = _peaks(advice.measurements)
-    if not peaks:
+    m, predicted = w.messages, _predictions(advice)
+    shown = peaks or predicted
+    if not shown:
         return []
-    m, predicted = w.messages, advice.memory.predicted
-    largest = max([*(claim.value or 0 for claim in peaks.values()), *(one.high for one in predicted)])
+    largest = max(claim.high or claim.value or 0 for claim in (*peaks.values(), *predicted.values()))
     unit, per_unit = ("GiB", units.GIB) if largest >= units.GIB else ("MiB", units.MIB)
-    series = _causes(advice, peaks, w)
-    series.append(_series(m.basis_measured, "points", "main", peaks.items()))
+    series = _causes(advice, shown, w)
+    if peaks:
+        series.append(_series(m.basis_measured, "points", "main", peaks.items()))
     if predicted:
-        claims = [(one.micro_batch, _predicted(one.reserved_bytes, one.low, one.high)) for one in predicted]
-        series.append(_series(m.basis_predicted, "line", "other", claims))
+        series.append(_series(m.basis_predicted, "line", "other", predicted.items()))
     budget, remark = advice.memory.budget_bytes, ""
     if budget and budget > FAR_ABOVE * largest:
         remark = m.chart_budget_above.format(budget=units.format_bytes(budget), times=f"{budget / largest:.3g}")
@@ -39,7 +40,7 @@ def memory(advice: Advice, w: Wording) -> list[Block]:
         Chart(
             id="memory",
             title=title,
-            alt=_alt(title, peaks.items(), lambda claim: w.bytes(claim).text),
+            alt=_alt(title, shown.items(), lambda claim: w.bytes(claim).text),
             x_title=m.column_micro_batch,
             y_title=unit,
             series=tuple(series),
@@ -75,17 +76,25 @@ def _causes(advice: Advice, peaks: dict[int, Claim], w: Wording) -> list[Series]
     ]
     if each_sample:
         stacked.append((m.chart_activations, "activations", {batch: each_sample * batch for batch in peaks}))
-    if not stacked:
+    rest = _left_over(stacked, peaks)
+    if min(rest.values()) < 0:  # an allocator's peak does not count the device's context
+        stacked = [one for one in stacked if one[1] != "context"]
+        rest = _left_over(stacked, peaks)
+    if not stacked or min(rest.values()) < 0:
         return []
-    rest = {batch: round(peak.value or 0) - sum(one[batch] for _, _, one in stacked) for batch, peak in peaks.items()}
-    if all(left >= 0 for left in rest.values()):
-        stacked.append((m.chart_rest, "rest", rest))
-    return [_series(name, "bars", role, _sizes(one)) for name, role, one in stacked]
+    stacked.append((m.chart_rest, "rest", rest))
+    basis = next(iter(peaks.values())).basis
+    return [_series(name, "bars", role, _sizes(one, basis)) for name, role, one in stacked]
 
 
-def _sizes(size_bytes: dict[int, int]) -> list[tuple[float, Claim]]:
+def _left_over(stacked: list[tuple[str, Role, dict[int, int]]], peaks: dict[int, Claim]) -> dict[int, int]:
+    """What of each peak no cause explains; below zero where the causes do not stand side by side."""
+    return {batch: round(peak.value or 0) - sum(one[batch] for _, _, one in stacked) for batch, peak in peaks.items()}
+
+
+def _sizes(size_bytes: dict[int, int], basis: Basis) -> list[tuple[float, Claim]]:
     source = "memory.breakdown"
-    return [(batch, Claim(value=size, basis="measured", source=source)) for batch, size in size_bytes.items()]
+    return [(batch, Claim(value=size, basis=basis, source=source)) for batch, size in size_bytes.items()]
 
 
 def speed(advice: Advice, w: Wording) -> list[Block]:
@@ -250,8 +259,15 @@ def _logged(value: float | None, kind: str) -> Claim:
     return Claim(value=known, basis="measured", source=f"metrics.jsonl: {kind}")
 
 
-def _predicted(value: int, low: int, high: int) -> Claim:
-    return Claim(value=value, low=low, high=high, basis="predicted", source="memory.predicted")
+def _predictions(advice: Advice) -> dict[int, Claim]:
+    """The predicted peak of each micro-batch, in order."""
+    ordered = sorted(advice.memory.predicted, key=lambda one: one.micro_batch)
+    return {
+        one.micro_batch: Claim(
+            value=one.reserved_bytes, low=one.low, high=one.high, basis="predicted", source="memory.predicted"
+        )
+        for one in ordered
+    }
 
 
 def _series(name: str, form: Form, role: Role, points: Iterable[tuple[float, Claim]]) -> Series:

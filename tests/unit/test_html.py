@@ -179,6 +179,28 @@ def test_every_figure_of_a_chart_is_a_claim_of_the_records(run: RunView) -> None
         assert all(point.claim.source for series in chart.series for point in series.points)
 
 
+def test_a_card_that_is_absent_has_a_chart_of_predictions() -> None:
+    memory = sample_advice().memory
+    parts = dataclasses.replace(memory.breakdown, context_bytes=memory.predicted[0].reserved_bytes)
+    advice = sample_advice(measurements=(), memory=dataclasses.replace(memory, breakdown=parts))
+    (chart,) = (one for one in build_document(advice, None, "en").charts() if one.id == "memory")
+    bases = {point.claim.basis for series in chart.series for point in series.points if series.form != "level"}
+    assert bases == {"predicted"}
+    assert "context" not in [series.role for series in chart.series]  # it would not fit under the predicted peak
+    assert (
+        sum(one.points[0].claim.value or 0 for one in chart.series if one.form == "bars")
+        == memory.predicted[0].reserved_bytes
+    )
+
+
+def test_causes_that_add_up_to_more_than_the_peak_are_not_stacked() -> None:
+    memory = sample_advice().memory
+    parts = dataclasses.replace(memory.breakdown, weights_bytes=10 * memory.predicted[0].reserved_bytes)
+    advice = sample_advice(memory=dataclasses.replace(memory, breakdown=parts))
+    (chart,) = (one for one in build_document(advice, None, "en").charts() if one.id == "memory")
+    assert not [series for series in chart.series if series.form == "bars"]
+
+
 def test_records_are_folded_in_and_cannot_break_the_page(run: RunView) -> None:
     advice = dataclasses.replace(sample_advice(), elapsed_s=1.0)
     evil = dataclasses.replace(
