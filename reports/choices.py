@@ -165,7 +165,7 @@ def milestones(advice: Advice, run: RunView | None, w: Wording) -> Section:
     blocks.append(Paragraph(line=(m.milestones_no_loss,)))
     if advice.workload.parameters.get("preset") is not None:
         blocks.append(Paragraph(line=say(m.milestones_grids, num=schedule.NUM_GRIDS)))
-    if advice.milestones:
+    if advice.milestones and advice.milestones[-1].elapsed_s.value is not None:
         blocks.append(Paragraph(line=say(m.milestones_end, run=w.duration(advice.milestones[-1].elapsed_s))))
     return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
 
@@ -204,8 +204,9 @@ def checkpoints(advice: Advice, run: RunView | None, w: Wording) -> Section:
     looks = schedule.planned(advice, run) if run is not None and schedule.of_run(run) else advice.milestones
     blocks: list[Block] = []
     for milestone in _two_of(looks):
-        step, time = units.format_count(milestone.step), w.duration(milestone.elapsed_s).text
-        blocks.append(Heading(text=m.checkpoint_at.format(step=step, time=time)))
+        step, time = units.format_count(milestone.step), w.duration(milestone.elapsed_s)
+        title = m.checkpoint_at if time.is_known else m.checkpoint_at_step
+        blocks.append(Heading(text=title.format(step=step, time=time.text)))
         questions = (m.ask_validation, m.ask_legible, m.ask_distinct, m.ask_copies)
         blocks.append(Bullets(items=tuple(Bullet(mark="todo", line=(question,)) for question in questions)))
     blocks.append(Heading(text=m.stop_title))
@@ -231,7 +232,7 @@ def final_advice(advice: Advice, w: Wording) -> Section:
     others = [one for one in advice.options if one.verdict in ("not_recommended", "infeasible")]
     names = m.list_separator.join(m.option_names.get(one.id, one.id) for one in others)
     next_steps = [m.final_keep if same_setting(best, present) else m.final_paste, m.final_look]
-    if others:
+    if others and best.step_s.value is not None:  # what was not timed may still pay
         next_steps.append(m.final_not_worth.format(options=names))
     next_steps.append(m.final_tune)
     blocks: list[Block] = [Heading(text=m.final_for), Bullets(items=good)] if good else []

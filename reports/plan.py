@@ -38,7 +38,7 @@ def verdict(advice: Advice, run: RunView | None, w: Wording) -> Section:
         lr=w.lr(best.lr),
     )
     price = say(
-        m.verdict_price,
+        m.verdict_price if best.step_s.value is not None else m.verdict_untimed,
         memory=w.memory,
         peak=w.bytes(best.peak_reserved_bytes),
         frac=w.percent(best.memory_frac),

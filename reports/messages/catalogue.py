@@ -101,6 +101,7 @@ class Messages:
     verdict_keep: str
     verdict_change: str
     verdict_price: str
+    verdict_untimed: str
     verdict_ratio: str
     verdict_paste: str
     verdict_warnings: str
@@ -203,6 +204,7 @@ class Messages:
     monitoring_scale: str
     # ---- 11 checkpoints
     section_checkpoints: str
+    checkpoint_at_step: str
     checkpoint_at: str
     ask_validation: str
     ask_legible: str

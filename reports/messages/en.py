@@ -95,6 +95,7 @@ EN = Messages(
         "Use batch {micro_batch} × accumulation {accumulation} = effective batch {effective_batch}, learning rate {lr}."
     ),
     verdict_price=("Peak {memory} {peak}, {frac} of the budget. One step takes {step}; {steps} steps take {run}."),
+    verdict_untimed="Peak {memory} {peak}, {frac} of the budget; {steps} steps. How long they take is not known.",
     verdict_ratio="Time to the same progress, relative to your present setting: {ratio}.",
     verdict_paste="Paste these lines into your configuration:",
     verdict_warnings="Warnings to read before you rely on this: {count} (last section).",
@@ -251,6 +252,7 @@ EN = Messages(
     ),
     # ---- 11 checkpoints
     section_checkpoints="Checkpoints, and when to stop",
+    checkpoint_at_step="Step {step}",
     checkpoint_at="Step {step} ({time})",
     ask_validation="Is the validation loss lower than at the milestone before?",
     ask_legible="Do the samples look like the data?",
@@ -345,7 +347,7 @@ EN = Messages(
     # ---- 14 method
     section_method="Method and bases",
     method_measured="Measured: this very point was run on this device.",
-    method_predicted="Predicted: calculated from measured points, with an interval.",
+    method_predicted="Predicted: calculated, not run; with an interval.",
     method_rule="Rule: a named law or plain arithmetic; its source is in the table.",
     method_user="Given: what you said about your run; it was not checked.",
     method_noise_scale="Gradient noise scale: {value} samples.",

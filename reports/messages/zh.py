@@ -95,6 +95,7 @@ ZH = Messages(
         "推荐配置：批量大小 {micro_batch} × 梯度累积 {accumulation} = 有效批量 {effective_batch}，学习率 {lr}。"
     ),
     verdict_price="{memory}峰值 {peak}，占预算的 {frac}；单步 {step}，共 {steps} 步，总训练时间 {run}。",
+    verdict_untimed="{memory}峰值 {peak}，占预算的 {frac}；共 {steps} 步，用时未知。",
     verdict_ratio="达到同等进度的用时是现有配置的 {ratio}。",
     verdict_paste="把下面几行粘贴到配置里：",
     verdict_warnings="有 {count} 条提醒，采用前请先看最后一节。",
@@ -227,6 +228,7 @@ ZH = Messages(
     ),
     # ---- 11 检查点
     section_checkpoints="关键检查点，何时停止",
+    checkpoint_at_step="第 {step} 步",
     checkpoint_at="第 {step} 步（约 {time}）",
     ask_validation="验证 loss 是否比上一个里程碑更低？",
     ask_legible="生成样本是否像真实数据？",
@@ -300,7 +302,7 @@ ZH = Messages(
     # ---- 14 方法
     section_method="方法与依据",
     method_measured="实测：就在这台设备上，跑过这一个点。",
-    method_predicted="预估：由实测点推算得出，并给出区间。",
+    method_predicted="预估：没有实跑，由计算得出，并给出区间。",
     method_rule="规则或算式：有名称的经验法则，或者直接的算术；来源见下表。",
     method_user="用户设定：由用户给出，没有另行核实。",
     method_noise_scale="梯度噪声尺度：{value} 个样本。",

@@ -11,6 +11,8 @@ SOURCES: dict[str, str] = {
     r"given / batch": "用户给出的样本数 / 批量",
     r"the workload's optimizer and EMA": "读自训练步骤的优化器和 EMA",
     r"not given, and not readable from the workload": "没有给出，也无法从训练步骤读出",
+    r"step traced on a simulated GPU, caching allocator replayed": "在模拟 GPU 上追踪训练步，重放显存分配器",
+    r"the card is not here: no step was timed": "本机没有这块显卡，没有计时",
     r"no step was timed": "没有计时",
     r"not measured": "没有测量",
     r"not predictable from the time of a step": "无法由单步时间推算",

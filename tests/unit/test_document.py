@@ -328,3 +328,17 @@ def test_the_model_of_step_times_is_shown_with_its_intervals(lang: str) -> None:
     text = markdown.render(build_document(sample_advice(speed=speed), None, lang))
     assert "20.0 ms (19.0" in text
     assert "8.00 ms (7.10" in text
+
+
+def test_what_was_not_timed_is_not_judged_by_time() -> None:
+    nothing = claim(None, basis="predicted")
+    best = dataclasses.replace(KEEP, step_s=nothing, run_s=nothing, samples_per_s=nothing, verdict="recommended")
+    looks = tuple(dataclasses.replace(one, elapsed_s=nothing) for one in sample_advice().milestones)
+    advice = sample_advice(recommended=best, milestones=looks)
+    for lang, words in (("en", "How long they take is not known"), ("zh", "用时未知")):
+        document = build_document(advice, None, lang)
+        assert words in text_of(section(document, "verdict"), document)
+        final = text_of(section(document, "final"), document)
+        assert "does not pay" not in final and "不划算" not in final
+        titles = [block.text for block in section(document, "checkpoints").blocks if hasattr(block, "text")]
+        assert not any("unknown" in title or "未知" in title for title in titles)
