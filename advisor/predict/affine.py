@@ -6,6 +6,7 @@ traces are laid side by side, event by event, each size becomes ``a + b * batch`
 something compares all samples with all), and the allocator is replayed at any batch.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from advisor.predict.trace import Trace
@@ -35,6 +36,7 @@ class Fit:
     micro_batches: tuple[int, ...]
     sizes_bytes: tuple[tuple[int, ...], ...]
     misfit_frac: float
+    optional: frozenset[int] = frozenset()
 
     @property
     def degree(self) -> int:
@@ -109,14 +111,10 @@ def _fit(traces: Sequence[Trace], degree: int) -> Fit:
         micro_batches=tuple(trace.micro_batch for trace in used),
         sizes_bytes=tuple(trace.sizes_bytes for trace in used),
         misfit_frac=0.0,
+        optional=frozenset(traces[0].optional),
     )
     judges = [trace for trace in traces if trace not in used]
-    return Fit(
-        events=found.events,
-        micro_batches=found.micro_batches,
-        sizes_bytes=found.sizes_bytes,
-        misfit_frac=max(_misfit_frac(found, trace) for trace in judges),
-    )
+    return dataclasses.replace(found, misfit_frac=max(_misfit_frac(found, trace) for trace in judges))
 
 
 def _misfit_frac(found: Fit, trace: Trace) -> float:

@@ -7,8 +7,9 @@ full, whole cached segments are given back and the allocation is tried again: a 
 """
 
 import bisect
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from advisor.records import record
@@ -20,6 +21,7 @@ SMALL_SEGMENT_BYTES = 2 * MIB
 LARGE_BYTES = 10 * MIB
 LARGE_SEGMENT_BYTES = 20 * MIB
 SEGMENT_UNIT_BYTES = 2 * MIB
+_NOTHING = contextlib.nullcontext()
 
 
 @record
@@ -69,18 +71,27 @@ class Allocator(Protocol):
 
 
 def replay(
-    events: Sequence[int], sizes_bytes: Sequence[int], *, limit_bytes: int | None = None, expandable: bool = False
+    events: Sequence[int],
+    sizes_bytes: Sequence[int],
+    *,
+    limit_bytes: int | None = None,
+    expandable: bool = False,
+    optional: Collection[int] = (),
 ) -> Replay:
-    """Run the events (``k``: storage k is allocated, ``-k - 1``: it is freed) through the allocator."""
+    """Run the events (``k``: storage k is allocated, ``-k - 1``: it is freed) through the allocator.
+
+    Where there is no room for a storage in ``optional``, the step goes on without it.
+    """
     allocator: Allocator = ExpandableAllocator(limit_bytes) if expandable else CachingAllocator(limit_bytes)
     blocks: dict[int, Block | None] = {}
     fits = True
     try:
         for event in events:
             if event >= 0:
-                blocks[event] = allocator.allocate(sizes_bytes[event])
+                with contextlib.suppress(OutOfSimulatedMemoryError) if event in optional else _NOTHING:
+                    blocks[event] = allocator.allocate(sizes_bytes[event])
             else:
-                allocator.free(blocks.pop(-event - 1))
+                allocator.free(blocks.pop(-event - 1, None))
     except OutOfSimulatedMemoryError:
         fits = False
     return Replay(

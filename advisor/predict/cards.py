@@ -8,7 +8,7 @@ from advisor.units import GIB, MIB
 # What drivers report of the memory on the box: 12 622 168 064 bytes on an RTX 3060 (12 GB), 17 071 734 784 on a
 # Tesla P100 (16 GB), 42 505 273 344 on an A100 (40 GB): 0.98 to 0.99. Cards that keep their error correction in
 # GDDR memory lose a sixteenth more: 15 843 721 216 on a Tesla T4 (16 GB).
-_VISIBLE_FRAC = 0.98
+_VISIBLE_FRAC = 0.979
 _VISIBLE_FRAC_ECC = 0.92
 _GDDR_WITH_ECC = ("Tesla T4", "NVIDIA A10", "NVIDIA A10G", "NVIDIA A40", "NVIDIA L4", "NVIDIA L40", "NVIDIA L40S")
 

@@ -47,7 +47,13 @@ class MemoryModel:
 
     def replay(self, micro_batch: int, *, limit_bytes: int | None = None, expandable: bool = False) -> Replay:
         """What the allocator comes to at this micro-batch."""
-        return replay(self.fit.events, self.fit.at(micro_batch), limit_bytes=limit_bytes, expandable=expandable)
+        return replay(
+            self.fit.events,
+            self.fit.at(micro_batch),
+            limit_bytes=limit_bytes,
+            expandable=expandable,
+            optional=self.fit.optional,
+        )
 
     def at(self, micro_batch: int) -> MemoryPrediction:
         """Reserved bytes at this micro-batch, with their interval."""

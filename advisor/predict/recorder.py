@@ -21,6 +21,7 @@ class Recorder:
         self._events: list[int] = []
         self._sizes_bytes: list[int] = []
         self._phases: list[PhaseStart] = []
+        self._optional: list[int] = []
 
     def see(self, value: Any) -> None:
         """Note the storage of a tensor, if it is new."""
@@ -35,9 +36,11 @@ class Recorder:
             self._seen[key] = weakref.ref(storage, lambda _: self._free(key, k))
 
     def use_for_a_moment(self, num_bytes: int) -> None:
-        """Note a workspace that is taken and given back at once."""
+        """Note a workspace that is taken, if there is room, and given back at once."""
         if num_bytes > 0:
-            self._events.append(-self._allocate(num_bytes) - 1)
+            k = self._allocate(num_bytes)
+            self._optional.append(k)
+            self._events.append(-k - 1)
 
     def keep(self, num_bytes: int) -> None:
         """Note a workspace that is never given back."""
@@ -61,6 +64,7 @@ class Recorder:
             events=tuple(self._events),
             sizes_bytes=tuple(self._sizes_bytes),
             phases=tuple(self._phases),
+            optional=tuple(self._optional),
         )
 
     def _allocate(self, num_bytes: int) -> int:

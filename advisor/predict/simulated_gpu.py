@@ -30,6 +30,9 @@ from advisor.predict.recorder import Recorder
 from advisor.predict.terms import Workspaces
 
 DEVICE_TYPE = "simulated"
+# PyTorch names the reading of a property so.
+_IS_CUDA = torch.Tensor.is_cuda.__get__  # type: ignore[attr-defined]
+_ONE_BY_ONE = (torch.optim.Adafactor,) if hasattr(torch.optim, "Adafactor") else ()  # to save memory, says its page
 _PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
 _TORCH_FOLDER = str(Path(torch.__file__).resolve().parent)
 
@@ -114,7 +117,8 @@ class SimulatedGpu:
         """Let an optimizer that was made before the model was moved follow it; choose its kernels as on CUDA."""
         for group in optimizer.param_groups:
             group["params"] = [self._moves.now(p) for p in group["params"]]
-            if "foreach" in group and group["foreach"] is None and not group.get("fused"):
+            says_nothing = "foreach" in group and group["foreach"] is None and not group.get("fused")
+            if says_nothing and not isinstance(optimizer, _ONE_BY_ONE):
                 group["foreach"] = True  # what CUDA takes where nothing is said
 
     def _answers(self) -> list[tuple[Any, str, Any]]:
@@ -139,6 +143,7 @@ class SimulatedGpu:
             (torch, "get_autocast_dtype", state(torch.get_autocast_dtype)),
             (cuda.amp.common, "amp_definitely_not_available", lambda: False),
             (torch.nn.Module, "_apply", self._moves.apply),
+            (torch.nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor),  # the one that no mode can see
             (cuda, "is_available", lambda: True),
             (cuda, "device_count", lambda: 1),
             (cuda, "current_device", lambda: 0),
@@ -226,7 +231,7 @@ class Redirection(TorchFunctionMode):
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         if func is torch.device:
             return func(*args, **kwargs)  # a name; what is put there is redirected
-        if func is torch.Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
+        if func == _IS_CUDA:
             return args[0].device.type == DEVICE_TYPE
         if func is torch.Tensor.cuda:
             return args[0].to(torch.device(DEVICE_TYPE, 0))

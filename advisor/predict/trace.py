@@ -20,13 +20,15 @@ class Trace:
     """What some training steps at one micro-batch took and gave back.
 
     An event ``k >= 0`` allocates storage ``k`` (they are numbered in the order of their allocation), an event
-    ``-k - 1`` frees it. ``sizes_bytes[k]`` is what storage ``k`` asked for.
+    ``-k - 1`` frees it. ``sizes_bytes[k]`` is what storage ``k`` asked for. The step can do without those in
+    ``optional``: a kernel that gets no workspace gives way to a slower one.
     """
 
     micro_batch: int
     events: tuple[int, ...]
     sizes_bytes: tuple[int, ...]
     phases: tuple[PhaseStart, ...] = ()
+    optional: tuple[int, ...] = ()
 
     def phase_at(self, event: int) -> str:
         """The phase of an event."""

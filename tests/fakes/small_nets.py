@@ -194,3 +194,28 @@ def sized(device, *, num_features: int) -> Workload:
     from advisor.workload import synthetic
 
     return synthetic.make(device, num_features=num_features)
+
+
+def looks_around(device) -> Workload:
+    """Checks from inside that everything is as on a card of compute capability 8.0."""
+    workload = make(device, net="transformer", precision="bf16")
+    usual = workload.loss
+
+    def loss(model: nn.Module, token_BT: Tensor) -> Tensor:
+        assert (str(device), torch.cuda.is_available(), torch.cuda.get_device_capability()) == ("cuda:0", True, (8, 0))
+        assert token_BT.is_cuda and torch.is_autocast_enabled("cuda")
+        x = torch.randn(4, 8, device="cuda")
+        weight = nn.Parameter(torch.zeros(8, 8, device=device))
+        assert F.linear(x, weight).dtype == torch.bfloat16
+        assert F.layer_norm(F.linear(x, weight), (8,)).dtype == torch.float32
+        assert F.linear(x, weight).softmax(-1).dtype == torch.float32
+        assert (x.bfloat16() + x).dtype == torch.float32
+        with torch.autocast("cuda", enabled=False):
+            assert F.linear(x, weight).dtype == torch.float32
+        table = torch.arange(10, device=device)
+        assert int((table == 7).nonzero()) == 7 and torch.tensor([3, 4], device=device)[1].item() == 4
+        assert torch.ones(3).sum().item() == 3  # the CPU stays real
+        return usual(model, token_BT)
+
+    workload.loss = loss
+    return workload

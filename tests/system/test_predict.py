@@ -124,3 +124,13 @@ def test_the_users_own_mistake_is_shown_as_such(simulation: Simulation) -> None:
     with pytest.raises(WorkloadError, match="KeyError") as raised:
         predict(simulation, "make", net="no such net")
     assert "small_nets.py" in raised.value.traceback_text
+
+
+def test_the_users_code_sees_a_cuda_card_and_a_real_cpu(simulation: Simulation) -> None:
+    assert simulation.trace_all([order("looks_around", 4)], timeout_s=TIMEOUT_S)[0].evaluation_problem is None
+
+
+def test_float16_with_loss_scaling(simulation: Simulation) -> None:
+    """Half-precision activations take about half; the scaler's checks need no values."""
+    full, half = (predict(simulation, "make", net="transformer", precision=name) for name in ("fp32", "fp16"))
+    assert 0.4 < half.at(512).reserved_bytes / full.at(512).reserved_bytes < 0.9

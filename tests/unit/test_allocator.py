@@ -84,6 +84,14 @@ def test_a_segment_in_use_cannot_be_given_back() -> None:
     assert replay(events, asked, limit_bytes=80 * MIB).fits
 
 
+def test_a_step_goes_on_without_a_workspace_that_does_not_fit() -> None:
+    events, asked = [0, 1, -2, 2], [40 * MIB, 100 * MIB, 40 * MIB]
+    assert not replay(events, asked, limit_bytes=100 * MIB).fits
+    without = replay(events, asked, limit_bytes=100 * MIB, optional={1})
+    assert (without.fits, without.peak_reserved_bytes, without.num_retries) == (True, 80 * MIB, 1)
+    assert replay(events, asked, optional={1}).peak_reserved_bytes == 140 * MIB
+
+
 def test_expandable_segments_need_no_more_than_the_tensors_and_a_page_a_pool() -> None:
     growing = [k * MIB for k in range(30, 50)]
     events = [event for k in range(len(growing)) for event in ((k, -k - 1))]
