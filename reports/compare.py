@@ -1,4 +1,4 @@
-"""Two advices or two runs side by side: what differs in the setting, in its price, and in what came of it."""
+"""Two pieces of advice or two runs side by side: what differs in the setting, in its price, and in what came of it."""
 
 import json
 from collections.abc import Callable

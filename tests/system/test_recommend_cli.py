@@ -86,8 +86,9 @@ def test_a_step_of_ones_own_is_emitted_as_lines_to_paste(step: Path, tmp_path: P
     names: dict[str, object] = {}
     exec(run.stdout, names)
     advice = schema.from_json(Advice, report.read_text(encoding="utf-8"), where="report")
-    assert names["train_batch_size"] == advice.recommended.micro_batch == 8, "one pause of 40 ms instead of two"
-    assert names["gradient_accumulate_every"] == 1
+    layout = (names["train_batch_size"], names["gradient_accumulate_every"])
+    assert layout == (advice.recommended.micro_batch, advice.recommended.accumulation)
+    assert layout in {(8, 1), (4, 2)}, "one pause of 40 ms instead of two, unless the machine is too busy to tell"
     assert names["train_lr"] == 1e-4, "read from the optimizer"
     assert names["adam_betas"] == (0.9, 0.99)
     assert advice.run_samples.value == 8000

@@ -1,4 +1,4 @@
-"""Two advices or two runs side by side, and whether they can be compared at all."""
+"""Two pieces of advice or two runs side by side, and whether they can be compared at all."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ def rows(document: Document, section_id: str) -> dict[str, list[str]]:
     return {name: values for name, *values in said}
 
 
-def test_two_advices_differ_in_what_they_recommend() -> None:
+def test_two_pieces of advice_differ_in_what_they_recommend() -> None:
     first, second = sample_advice(recommended=KEEP), sample_advice()
     document = build_comparison(("a.json", first, None), ("b.json", second, None), "en")
     assert [one.id for one in document.sections] == ["verdict", "settings", "expected"]
