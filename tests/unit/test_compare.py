@@ -20,7 +20,7 @@ def rows(document: Document, section_id: str) -> dict[str, list[str]]:
     return {name: values for name, *values in said}
 
 
-def test_two_pieces of advice_differ_in_what_they_recommend() -> None:
+def test_two_pieces_of_advice_differ_in_what_they_recommend() -> None:
     first, second = sample_advice(recommended=KEEP), sample_advice()
     document = build_comparison(("a.json", first, None), ("b.json", second, None), "en")
     assert [one.id for one in document.sections] == ["verdict", "settings", "expected"]
