@@ -135,7 +135,7 @@ def device_of(card: Card) -> Device:
         uuid=None,
         total_bytes=card.total_bytes,
         free_bytes=None,
-        usable_bytes=card.usable_bytes,
+        usable_bytes=card.usable_bytes + card.context_bytes,  # as of a card that is here: its context is within it
         used_by_others_bytes=None,
         compute_capability=f"{card.compute_capability:.1f}",
         num_cores=None,
