@@ -109,6 +109,7 @@ class SimulatedGpu:
     def insert_card(self, compute_capability: float) -> Recorder:
         """Put in a new, empty card; says who records what happens on it."""
         self._capability = self._attention.compute_capability = compute_capability
+        self._moves.forget()
         self._execution.recorder = Recorder(DEVICE_TYPE)
         self._execution.workspaces = Workspaces(compute_capability)
         return self._execution.recorder
@@ -277,6 +278,10 @@ class Moves:
             return module
 
         self.apply = apply
+
+    def forget(self) -> None:
+        """Let go of what was moved to an earlier card."""
+        self._moved.clear()
 
     def now(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
         """What a parameter has become."""

@@ -110,3 +110,4 @@ def without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+        gc.unfreeze()
