@@ -15,6 +15,8 @@ _FOREIGN = ("CFGADVISE_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "COLUMNS", "L
 _FOREIGN += ("PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "TYPER_USE_RICH")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's package is imported
+# Nets in tests are too small to gain from threads, and threads that wait for each other make a busy machine crawl.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_report_header() -> str:

@@ -26,6 +26,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def samples(self) -> Path:
+        """Folder of sample grids, one for each milestone."""
+        return self.path / "samples"
+
+    @property
     def pipeline(self) -> Path:
         """The exported model in diffusers' layout."""
         return self.path / "pipeline"
@@ -53,7 +58,8 @@ def open_run(path: Path) -> Iterator[RunFolder]:
     folder = RunFolder(path)
     try:
         with storage.RunLock(path):
-            storage.remove_leftovers(path)
+            for place in (path, folder.checkpoints, folder.samples):
+                storage.remove_leftovers(place)
             yield folder
     finally:
         if not existed and not folder.has_started:

@@ -183,7 +183,7 @@ class Occasions:
             num_steps=self._config.sampling_steps,
             guidance=self._config.guidance,
         )
-        path = self._folder.path / "samples" / f"sample-{k}.png"
+        path = self._folder.samples / f"sample-{k}.png"
         storage.write_atomically(path, png_bytes(draw_grid(self._codec.decode(x_NCHW), classes)))
         self._journal.event("sample", self._state.samples_seen, path=f"samples/{path.name}", milestone=k)
         self._observers.on_note(note("samples_drawn", samples=self._state.samples_seen, path=str(path)))

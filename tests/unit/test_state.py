@@ -9,6 +9,7 @@ from small_run import small_config, small_data, small_state
 
 from advisor.errors import CheckpointError, NonFiniteError
 from trainer.checkpoint import list_checkpoints, load_newest, save_checkpoint
+from trainer.folder import open_run
 from trainer.loop import Stepper
 
 
@@ -133,3 +134,12 @@ def test_only_damaged_checkpoints_never_start_afresh(tmp_path):
     _cut(tmp_path / "ckpt-000000000016" / "state.safetensors")
     with pytest.raises(CheckpointError, match="none of 1 checkpoints"):
         load_newest(tmp_path)
+
+
+def test_opening_a_run_removes_what_a_crash_left_in_any_of_its_folders(tmp_path):
+    run = tmp_path / "run"
+    for place in ("", "checkpoints", "samples"):
+        (run / place / ".tmp-ckpt-000000000016-1").mkdir(parents=True)
+        (run / place / ".del-old").mkdir()
+    with open_run(run):
+        assert not [*run.rglob(".tmp-*"), *run.rglob(".del-*")]
