@@ -13,7 +13,7 @@ from advisor.errors import UsageError, WorkloadError
 from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport
 from advisor.workload.child import answer_orders
 from advisor.workload.description import describe
-from advisor.workload.load import workload_error
+from advisor.workload.load import load_factory, workload_error
 from advisor.workload.oom import classify_error
 from advisor.workload.protocol import Workload
 
@@ -58,11 +58,12 @@ class Bench:
 
     def _build(self, order: BuildOrder) -> Built:
         device = torch.device(order.device)
-        meter = meter_for(device)
+        factory = load_factory(order.spec)
+        meter = meter_for(device)  # after the imports of the user's file: they are no part of the step
         if order.cap_bytes is not None:
             meter.set_cap(order.cap_bytes)
         self._meter = meter
-        workload = build_workload(order.spec, device, order.parameters)
+        workload = build_workload(factory, order.spec, device, order.parameters)
         self._stepper = Stepper(workload, device, order.micro_batch, order.accumulation, meter)
         return describe(workload, tracking_costs_time=meter.tracking_costs_time)
 

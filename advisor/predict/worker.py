@@ -12,7 +12,7 @@ from advisor.errors import UsageError, WorkloadError
 from advisor.predict.messages import Traced, TraceOrder, TraceReply
 from advisor.workload.child import Failure, answer_orders
 from advisor.workload.description import describe
-from advisor.workload.load import workload_error
+from advisor.workload.load import load_factory, workload_error
 
 import torch  # isort: skip - after our own modules, which are quick to fail
 
@@ -68,7 +68,7 @@ def run_steps(order: TraceOrder, device: torch.device, recorder: Recorder, gpu: 
         UsageError: if the step does not use the device.
     """
     with without_garbage_collection():
-        workload = build_workload(order.spec, device, order.parameters)
+        workload = build_workload(load_factory(order.spec), order.spec, device, order.parameters)
         if gpu is not None:
             gpu.adopt(workload.optimizer)
         step = TrainingStep(workload, device, order.micro_batch, order.accumulation, recorder.phase)

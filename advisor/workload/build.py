@@ -1,4 +1,4 @@
-"""Makes the workload that a spec names, and says plainly what is wrong with it."""
+"""Makes the workload of a factory, and says plainly what is wrong with it."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,17 +7,16 @@ import torch
 
 from advisor.errors import UsageError
 from advisor.records import Value
-from advisor.workload.load import load_factory
+from advisor.workload.load import Factory
 from advisor.workload.protocol import Workload
 
 
-def build_workload(spec: str, device: torch.device, parameters: Mapping[str, Value]) -> Workload:
-    """The workload, on this device, from a fixed seed.
+def build_workload(factory: Factory, spec: str, device: torch.device, parameters: Mapping[str, Value]) -> Workload:
+    """The workload that the factory of this spec makes, on this device, from a fixed seed.
 
     Raises:
-        UsageError: if there is no such factory, it does not take the parameters, or makes something else.
+        UsageError: if the factory does not take the parameters, or makes something else.
     """
-    factory = load_factory(spec)
     try:
         inspect.signature(factory).bind(device, **parameters)
     except TypeError as error:

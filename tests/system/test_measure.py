@@ -73,6 +73,14 @@ def is_no_workload(device):
 def takes_more(device, width):
     return None
 """
+HEAVY_TO_IMPORT = """
+from advisor.workload.synthetic import make as small
+
+LIBRARY = bytearray(b"x" * 300_000_000)  # as a package with many modules does, and stays
+
+def make(device):
+    return small(device, num_features=1000)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +117,17 @@ def first_step(sandbox: Sandbox, spec: str, timeout_s: float = 120) -> StepRepor
     if isinstance(built, Failure):
         return built
     return sandbox.step(tracks_memory=False, timeout_s=timeout_s)
+
+
+def test_what_the_user_s_file_imports_is_no_part_of_the_step(
+    tmp_path: Path, next_sandbox: Callable[[], Sandbox]
+) -> None:
+    path = tmp_path / "heavy.py"
+    path.write_text(HEAVY_TO_IMPORT, encoding="utf-8")
+    report = first_step(next_sandbox(), f"{path}:make")
+    assert isinstance(report, StepReport)
+    assert report.peak_reserved_bytes is not None
+    assert report.peak_reserved_bytes < 200_000_000
 
 
 def test_a_good_workload_is_described_and_takes_what_it_says(next_sandbox: Callable[[], Sandbox]) -> None:
