@@ -5,9 +5,9 @@ from advisor.hardware.gpus import Gpu, named
 from advisor.records import record
 from advisor.units import GIB, MIB
 
-# What drivers report of the memory on the box: 12 622 168 064 bytes on an RTX 3060 (12 GB), 17 071 734 784 on a
-# Tesla P100 (16 GB), 42 505 273 344 on an A100 (40 GB): 0.98 to 0.99. Cards that keep their error correction in
-# GDDR memory lose a sixteenth more: 15 843 721 216 on a Tesla T4 (16 GB).
+# Share of the memory on the box that PyTorch sees. Known from benchmarks/data/xmem.csv: 12 622 168 064 bytes on an
+# RTX 3060 (12 GB, 0.98) and 8 318 222 336 on an RTX 4060 (8 GB, 0.968). Assumed: others are alike, and cards that
+# keep their error correction in GDDR memory lose a sixteenth more. Not yet compared with such cards.
 _VISIBLE_FRAC = 0.979
 _VISIBLE_FRAC_ECC = 0.92
 _GDDR_WITH_ECC = ("Tesla T4", "NVIDIA A10", "NVIDIA A10G", "NVIDIA A40", "NVIDIA L4", "NVIDIA L40", "NVIDIA L40S")
