@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from advisor.recommend.scaling import untuned_warmup
 from advisor.records import Advice, Claim, Dataset, Setting, Value, record
 from trainer.config import BUNDLED_DIGITS, NO_VAE, Preset, TrainConfig, config_from, preset_named, reference_lr
 from trainer.data import find_pictures, num_held_out, picture_size
@@ -115,11 +116,8 @@ def _sample_counts(samples: Any, beta2: float, batch: int) -> dict[str, Any]:
 
 
 def default_warmup(samples: int, beta2: float, batch: int) -> int:
-    """Warm-up in samples: ``2 / (1 - beta2)`` steps, at most 5 % of the run.
-
-    Ma & Yarats, arXiv 1910.04209, section 4: the untuned linear warm-up for Adam.
-    """
-    return int(min(2 / (1 - beta2) * batch, 0.05 * samples)) if beta2 < 1 else 0
+    """Warm-up in whole samples by the advisor's rule; 0 for a beta2 that the checks will refuse."""
+    return int(untuned_warmup(batch, beta2, samples)) if beta2 < 1 else 0
 
 
 def _default_preset(source: Source, device_kind: str, vae: str) -> str:

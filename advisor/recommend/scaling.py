@@ -108,12 +108,17 @@ def default_ema_decay(batch: int, run_samples: float) -> Claim:
     return Claim(value=decay, basis="rule", source="half-life of 5 % of the run (Karras et al., arXiv 2206.00364)")
 
 
-def default_warmup_samples(batch: int, beta2: float | None, run_samples: float) -> Claim:
+def untuned_warmup(batch: int, beta2: float | None, run_samples: float) -> float:
     """Samples of linear warm-up: ``2 / (1 - beta2)`` steps, at most 5 % of the run.
 
-    Ma and Yarats, arXiv 1910.04209.
+    Ma and Yarats, arXiv 1910.04209, section 4: the untuned linear warm-up for Adam.
     """
     steps = 2 / (1 - beta2) if beta2 is not None else math.inf
-    samples = round(min(steps * batch, 0.05 * run_samples))
+    return min(steps * batch, 0.05 * run_samples)
+
+
+def default_warmup_samples(batch: int, beta2: float | None, run_samples: float) -> Claim:
+    """Samples of linear warm-up by :func:`untuned_warmup`, as a claim."""
+    samples = round(untuned_warmup(batch, beta2, run_samples))
     source = "2 / (1 - beta2) steps, at most 5 % of the run (Ma and Yarats, arXiv 1910.04209)"
     return Claim(value=samples, basis="rule", source=source)
