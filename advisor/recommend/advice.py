@@ -10,6 +10,7 @@ from advisor.errors import DeviceError
 from advisor.measure.campaign import Campaign, Point
 from advisor.predict.speed import NoSpeedFitError, fit_measurements
 from advisor.recommend import options as price
+from advisor.recommend.case import Case
 from advisor.recommend.dataset import last_batch, steps_per_epoch, steps_per_epoch_drop_last
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, Goal, lr_candidates
@@ -28,17 +29,13 @@ from advisor.records import (
     Advice,
     Breakdown,
     Claim,
-    Dataset,
     Device,
     Memory,
     NoiseScale,
     Note,
     Option,
-    Provenance,
-    Setting,
     Speed,
     Verdict,
-    WorkloadRef,
     record,
 )
 
@@ -49,20 +46,11 @@ _TIE_FRAC = 0.05  # of settings this close in time, the smaller batch is taken
 class Evidence:
     """Everything that an advice is made of."""
 
+    case: Case
     device: Device
-    workload: WorkloadRef
-    dataset: Dataset
-    run_samples: Claim
-    present: Setting
     candidates: tuple[Candidate, ...]
     campaign: Campaign
-    budget_bytes: int | None
-    max_batch: int | None = None
     noise_scale: NoiseScale | None = None
-    goal: Goal = "balanced"
-    notes: tuple[Note, ...] = ()
-    elapsed_s: float
-    provenance: Provenance
 
 
 def make_advice(evidence: Evidence) -> Advice:
@@ -73,23 +61,23 @@ def make_advice(evidence: Evidence) -> Advice:
     """
     limits = _limits(evidence)
     appraisals = [_appraise(candidate, evidence, limits) for candidate in evidence.candidates]
-    present, best = appraisals[0], _choose(appraisals, evidence.goal)
+    present, best = appraisals[0], _choose(appraisals, evidence.case.goal)
     layout = (best.candidate.micro_batch, best.candidate.accumulation)
     appraisals += [_appraise(candidate, evidence, limits) for candidate in lr_candidates(layout)]
     options = tuple(_option(one, present, best, evidence, limits) for one in appraisals)
     recommended = options[appraisals.index(best)]
-    milestones = plan_milestones(recommended, evidence.run_samples, evidence.dataset)
+    milestones = plan_milestones(recommended, evidence.case.run_samples, evidence.case.dataset)
     measurements = tuple(point.measurement for point in evidence.campaign.points)
     built, measured = evidence.campaign.built, best.measurement
     return Advice(
         device=evidence.device,
-        workload=evidence.workload,
-        dataset=evidence.dataset,
-        run_samples=evidence.run_samples,
+        workload=evidence.case.workload,
+        dataset=evidence.case.dataset,
+        run_samples=evidence.case.run_samples,
         measurements=measurements,
         optimizer_steps_run=sum(one.steps_run for one in measurements),
         oom_count=sum(one.outcome == "oom" for one in measurements),
-        elapsed_s=evidence.elapsed_s,
+        elapsed_s=evidence.case.elapsed_s,
         memory=_memory(evidence),
         speed=_speed(evidence),
         noise_scale=evidence.noise_scale,
@@ -97,12 +85,12 @@ def make_advice(evidence: Evidence) -> Advice:
         options=options,
         milestones=milestones,
         monitoring=plan_monitoring(
-            recommended, milestones, measured, evidence.budget_bytes, built.clip_norm if built else None
+            recommended, milestones, measured, evidence.case.budget_bytes, built.clip_norm if built else None
         )
         if measured
         else (),
         warnings=_warnings(evidence, present, recommended),
-        provenance=evidence.provenance,
+        provenance=evidence.case.provenance,
     )
 
 
@@ -157,20 +145,22 @@ def _limits(evidence: Evidence) -> Limits:
     failed = [
         p.measurement.micro_batch
         for p in evidence.campaign.points
-        if p.measurement.outcome == "oom" or exceeds(p.measurement, evidence.budget_bytes)
+        if p.measurement.outcome == "oom" or exceeds(p.measurement, evidence.case.budget_bytes)
     ]
     return Limits(
-        budget_bytes=evidence.budget_bytes, max_batch=evidence.max_batch, smallest_failed=min(failed, default=None)
+        budget_bytes=evidence.case.budget_bytes,
+        max_batch=evidence.case.max_batch,
+        smallest_failed=min(failed, default=None),
     )
 
 
 def _appraise(candidate: Candidate, evidence: Evidence, limits: Limits) -> Appraisal:
     point = _point_at(evidence.campaign.points, candidate)
-    setting = scale_setting(evidence.present, candidate.micro_batch, candidate.accumulation, evidence.noise_scale)
+    setting = scale_setting(evidence.case.present, candidate.micro_batch, candidate.accumulation, evidence.noise_scale)
     if candidate.lr_factor != 1:
         setting = dataclasses.replace(setting, lr=_grid_lr(setting.lr, candidate.lr_factor))
     progress = price.time_to_same_progress(
-        candidate, evidence.present, point.ratio_to_present if point else None, evidence.noise_scale
+        candidate, evidence.case.present, point.ratio_to_present if point else None, evidence.noise_scale
     )
     problem = find_problem(candidate, point, limits)
     return Appraisal(candidate=candidate, setting=setting, point=point, progress=progress, problem=problem)
@@ -200,14 +190,14 @@ def _option(one: Appraisal, present: Appraisal, best: Appraisal, evidence: Evide
         ema_decay=one.setting.ema_decay,
         warmup_samples=one.setting.warmup_samples,
         peak_reserved_bytes=price.peak_memory(measurement),
-        memory_frac=price.memory_share(measurement, evidence.budget_bytes),
+        memory_frac=price.memory_share(measurement, evidence.case.budget_bytes),
         step_s=price.step_time(step_s),
         samples_per_s=price.throughput(batch, step_s),
-        steps_per_epoch=steps_per_epoch(evidence.dataset.num_items, batch),
-        run_s=price.run_time(evidence.run_samples, batch, step_s),
+        steps_per_epoch=steps_per_epoch(evidence.case.dataset.num_items, batch),
+        run_s=price.run_time(evidence.case.run_samples, batch, step_s),
         time_to_same_progress=one.progress,
         verdict=_verdict(one, best, present),
-        reasons=reasons_for(one, present, evidence.dataset.num_items, limits),
+        reasons=reasons_for(one, present, evidence.case.dataset.num_items, limits),
     )
 
 
@@ -226,7 +216,7 @@ def _verdict(one: Appraisal, best: Appraisal, present: Appraisal) -> Verdict:
 
 
 def _memory(evidence: Evidence) -> Memory:
-    points, budget_bytes = evidence.campaign.points, evidence.budget_bytes
+    points, budget_bytes = evidence.campaign.points, evidence.case.budget_bytes
     fitting = [
         p.measurement.micro_batch
         for p in points
@@ -257,7 +247,7 @@ def _slope(points: tuple[Point, ...]) -> int | None:
 
 
 def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tuple[Note, ...]:
-    batch, num_items = recommended.effective_batch, evidence.dataset.num_items
+    batch, num_items = recommended.effective_batch, evidence.case.dataset.num_items
     timed = [p.measurement.step_s.n for p in evidence.campaign.points if p.measurement.step_s]
     steps, dropping = recommended.steps_per_epoch, steps_per_epoch_drop_last(num_items, batch)
     found = [
@@ -273,8 +263,8 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
         )
         if steps != dropping
         else None,
-        note("no_budget") if evidence.budget_bytes is None else None,
+        note("no_budget") if evidence.case.budget_bytes is None else None,
         None if evidence.campaign.interleaved else note("not_interleaved"),
         note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < 6 else None,
     ]
-    return (*evidence.notes, *(x for x in found if x is not None))
+    return (*evidence.case.notes, *(x for x in found if x is not None))

@@ -9,6 +9,7 @@ from advisor.errors import DeviceError
 from advisor.measure.campaign import Campaign, Point
 from advisor.measure.messages import Built
 from advisor.recommend.advice import Evidence, make_advice
+from advisor.recommend.case import Case
 from advisor.recommend.options import Goal, batch_candidates, more_accumulation
 from advisor.recommend.reasons import NOTES, REASONS, fill
 from advisor.records import (
@@ -86,19 +87,21 @@ def advise(
         candidates = (candidates[0], further)
     return make_advice(
         Evidence(
+            case=Case(
+                workload=WorkloadRef(name="test", parameters={}),
+                dataset=Dataset(num_items=num_items, source="test"),
+                run_samples=user(100_000),
+                present=setting(*present),
+                budget_bytes=budget_bytes,
+                max_batch=max_batch,
+                goal=goal,
+                elapsed_s=12.0,
+                provenance=Provenance(cfgadvise_version="0", created_at_utc="", command="", host=None),
+            ),
             device=CPU,
-            workload=WorkloadRef(name="test", parameters={}),
-            dataset=Dataset(num_items=num_items, source="test"),
-            run_samples=user(100_000),
-            present=setting(*present),
             candidates=candidates,
             campaign=Campaign(points=tuple(points), built=BUILT, interleaved=True),
-            budget_bytes=budget_bytes,
-            max_batch=max_batch,
             noise_scale=noise_scale,
-            goal=goal,
-            elapsed_s=12.0,
-            provenance=Provenance(cfgadvise_version="0", created_at_utc="", command="", host=None),
         )
     )
 
