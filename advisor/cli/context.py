@@ -108,3 +108,15 @@ def harden_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Whether an option holds one of its values.
+
+    Raises:
+        UsageError: if not, naming the nearest.
+    """
+    if value not in choices:
+        from advisor.schema import nearest_name
+
+        raise UsageError(f"{option}: {value!r} is none of {', '.join(choices)}{nearest_name(value, choices)}")

@@ -74,9 +74,9 @@ def test_toml_is_toml() -> None:
 
 
 def test_the_kinds_are_those_that_the_command_offers() -> None:
-    from advisor.cli.recommend import _FORMATS
+    from advisor.cli.answers import FORMATS
 
-    assert tuple(EMITTERS) == _FORMATS
+    assert tuple(EMITTERS) == FORMATS
 
 
 def test_without_a_known_length_lightning_is_told_none(monkeypatch: pytest.MonkeyPatch) -> None:

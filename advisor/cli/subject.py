@@ -1,0 +1,110 @@
+"""What ``recommend`` is asked about: a user's own step, a preset of the trainer, or a folder's training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advisor.errors import UsageError
+
+if TYPE_CHECKING:
+    from advisor.records import Claim, Dataset
+
+DEFAULT_PRESET = "gait48"
+_DEFAULT_BATCH = 16
+_TRAINER_WORKLOAD = "trainer.workload:make"
+
+
+def count_dataset(dataset_size: int | None, data: Path | None) -> "Dataset":
+    """How much there is to train on, given or counted."""
+    from advisor.records import Dataset
+
+    if (dataset_size is None) == (data is None):
+        raise UsageError("give either --dataset-size N or --data DIR: how much there is to train on")
+    if dataset_size is None:
+        from trainer.config import HELD_OUT_FRAC
+        from trainer.plan import survey
+
+        return survey(str(data)).training_set(HELD_OUT_FRAC)
+    if dataset_size < 1:
+        raise UsageError(f"--dataset-size must be at least 1, found {dataset_size}")
+    return Dataset(num_items=dataset_size, source="--dataset-size")
+
+
+def own_arguments(workload: str, given: dict[str, Any], dataset: "Dataset") -> dict[str, Any]:
+    """The user's own step. What is not given is read from its optimizer."""
+    from advisor.workload.load import split_spec
+
+    split_spec(workload)
+    return {
+        "workload": workload,
+        "batch_size": given["micro_batch"] or _DEFAULT_BATCH,
+        "accumulation": given["accumulation"],
+        "lr": given["lr"],
+        "dataset": dataset,
+    }
+
+
+def preset_arguments(name: str, precision: str, given: dict[str, Any], dataset: "Dataset") -> dict[str, Any]:
+    """The trainer's step at a preset's own shapes, trained as the preset says."""
+    from advisor.records import Claim
+    from trainer.config import preset_named, reference_lr
+
+    preset = preset_named(name)
+    micro_batch = given["micro_batch"] or preset.reference_batch
+    by_preset = Claim(
+        value=reference_lr(preset, micro_batch * given["accumulation"]),
+        basis="rule",
+        source=f"preset {name}: {preset.reference_lr:g} at batch {preset.reference_batch}, square-root rule from there",
+    )
+    return {
+        "workload": _TRAINER_WORKLOAD,
+        "workload_name": name,
+        "parameters": {"preset": name, "precision": precision},
+        "batch_size": micro_batch,
+        "accumulation": given["accumulation"],
+        "lr": by_preset if given["lr"] is None else given["lr"],
+        "dataset": dataset,
+    }
+
+
+def data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
+    from advisor.hardware.probe import choose_device, probe
+    from advisor.schema import to_plain
+    from trainer.plan import plan_config, present_setting, survey, workload_parameters
+
+    known = {key: value for key, value in given.items() if value is not None}
+    source = survey(str(data))
+    chosen = choose_device(probe(), device) if gpu is None else device
+    config, _ = plan_config(source, "cuda" if isinstance(chosen, str) else chosen.kind, known)
+    values = to_plain(config)
+    present = present_setting(values, known)
+    return {
+        "workload": _TRAINER_WORKLOAD,
+        "workload_name": values["preset"],
+        "parameters": workload_parameters(source, values),
+        "present": present,
+        "dataset": source.training_set(config.held_out_frac),
+        "device": chosen,
+    }
+
+
+def run_samples(
+    samples: int | None, steps: int | None, epochs: float | None, arguments: dict[str, Any]
+) -> "Claim | None":
+    """The length of the run in samples, from whichever way it was given."""
+    from advisor.records import Claim
+
+    given = {"--samples": samples, "--steps": steps, "--epochs": epochs}
+    named = [option for option, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} exclude each other: give one length of the run")
+    if not named:
+        return None
+    value = given[named[0]] or 0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{named[0]} must be a positive number, found {value}")
+    present = arguments.get("present")
+    batch = present.effective_batch if present else arguments["batch_size"] * arguments["accumulation"]
+    num_items = arguments["dataset"].num_items
+    factor = {"--samples": 1, "--steps": batch, "--epochs": num_items}[named[0]]
+    return Claim(value=max(1, round(value * factor)), basis="user", source=f"{named[0]} {value:g}")
