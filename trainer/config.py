@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomlkit
 import tomlkit.exceptions
@@ -19,6 +19,9 @@ from advisor.records import record
 BUNDLED_DIGITS = "digits"
 NO_VAE = "none"
 HELD_OUT_FRAC = 0.1
+
+Precision = Literal["fp32", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @record
@@ -127,7 +130,7 @@ class TrainConfig:
     preset: str
     label_dropout: float = 0.1
     min_snr_gamma: float = 5.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     # [batch]
     micro_batch: int
     accumulation: int

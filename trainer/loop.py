@@ -6,6 +6,7 @@ Shapes: B effective batch, M micro-batch, N items, C channels, H and W height an
 import contextlib
 import dataclasses
 import math
+import statistics
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ from advisor.errors import DeviceError, Interrupted, NonFiniteError
 from advisor.records import Note
 from trainer.config import TrainConfig
 from trainer.diffusion import NUM_TIMES, Objective
-from trainer.model import null_class
+from trainer.model import autocast_dtype, null_class
+from trainer.noise import NoiseFound, NoiseWatch
 from trainer.notes import note
 from trainer.order import Draws, draws
 from trainer.schedule import lr_at
@@ -24,6 +26,7 @@ from trainer.state import TrainState
 from trainer.stop import StopRequest
 
 _LOG_EVERY_S = 2.0
+_LEAST_LOSS_SCALE = 1.0  # a gradient that overflows unscaled is no matter of the scale
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,18 @@ class TrainingData:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Means over the steps since the last report."""
+    """Means over the steps since the last report.
 
-    loss: float
-    grad_norm: float
+    ``num_skipped`` of its steps changed no weight, since a gradient overflowed in fp16; they are left
+    out of the means, which are ``None`` if no other step is there.
+    """
+
+    loss: float | None
+    grad_norm: float | None
     lr: float
     step_s: float
     num_steps: int
+    num_skipped: int = 0
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -54,6 +62,7 @@ class Due:
     checkpoint: Callable[[], None]
     report: Callable[[Window], None]
     note: Callable[[Note], None]
+    noise: Callable[[NoiseFound], None] = lambda _: None
 
 
 class Stepper:
@@ -66,6 +75,7 @@ class Stepper:
         self._device = data.x_NCHW.device
         self._objective = Objective(self._device, config.min_snr_gamma)
         self._shrink_on_oom = shrink_on_oom
+        self.noise = NoiseWatch(state, config)
         self.micro_batch = config.micro_batch
 
     def step(self) -> tuple[Tensor, Tensor, float]:
@@ -82,9 +92,11 @@ class Stepper:
         for group in state.optimizer.param_groups:
             group["lr"] = lr
         loss = self._gradients(self._draws())
+        state.scaler.unscale_(state.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
         state.optimizer.found_inf = (~(norm.isfinite() & loss.isfinite())).float()  # type: ignore[attr-defined]
         state.optimizer.step()
+        state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
         state.ema.update(state.samples_seen, config.effective_batch)
         state.samples_seen += config.effective_batch
@@ -125,12 +137,15 @@ class Stepper:
     def _accumulate(self, draw: Draws) -> Tensor:
         total = torch.zeros((), device=self._device)
         batch = self._config.effective_batch
-        for part in range(0, batch, self.micro_batch):
-            chosen = slice(part, part + self.micro_batch)
+        size = self.noise.begin_step(self.micro_batch)
+        for part in range(0, batch, size):
+            chosen = slice(part, part + size)
             with self._precision():
                 loss = self._losses(draw, chosen).sum() / batch
-            loss.backward()
+            self.noise.before_backward()
+            self._state.scaler.scale(loss).backward()
             total += loss.detach()
+        self.noise.end_step(self._state.scaler)
         return total
 
     def _losses(self, draw: Draws, chosen: slice) -> Tensor:
@@ -146,9 +161,8 @@ class Stepper:
         )
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
-        if self._config.precision == "bf16":
-            return torch.autocast(self._device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        dtype = autocast_dtype(self._config.precision)
+        return contextlib.nullcontext() if dtype is None else torch.autocast(self._device.type, dtype=dtype)
 
 
 def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, stop: StopRequest) -> None:
@@ -156,7 +170,8 @@ def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, st
 
     Raises:
         Interrupted: after a signal, when the step is finished and a checkpoint is written.
-        NonFiniteError: when a loss or gradient is NaN or infinite; no weight has changed by it.
+        NonFiniteError: when a loss or gradient is NaN or infinite; no weight has changed by it. In fp16
+            such steps are skipped and the loss is scaled down, until no scale is left to try.
     """
     state.model.train()
     meter = _Meter(state)
@@ -165,6 +180,9 @@ def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, st
         meter.add(*stepper.step())
         if stepper.micro_batch != micro_batch:
             due.note(note("micro_batch_halved", before=micro_batch, after=stepper.micro_batch))
+        found = stepper.noise.take()
+        if found is not None:
+            due.noise(found)
 
         milestones = _crossed(config.samples / config.num_milestones, before, state.samples_seen)
         validating = _crossed(config.validate_every_samples, before, state.samples_seen)
@@ -218,7 +236,7 @@ class _Meter:
         self._norms.append(norm.detach())
         self._lr = lr
         if self._reads_every_step:
-            self._require_finite(float(loss), float(norm))
+            self._is_good(float(loss), float(norm))
 
     def is_due(self) -> bool:
         """Whether it is time for a report."""
@@ -232,21 +250,26 @@ class _Meter:
         """
         losses, norms = torch.stack(self._losses).tolist(), torch.stack(self._norms).tolist()
         window_s = time.perf_counter() - self._since_s
-        for loss, norm in zip(losses, norms, strict=True):
-            self._require_finite(loss, norm)
+        good = [pair for pair in zip(losses, norms, strict=True) if self._is_good(*pair)]
+        num_steps, num_skipped = len(losses), len(losses) - len(good)
         self._state.elapsed_s += window_s
-        count = len(losses)
+        self._state.skipped_steps += num_skipped
         return Window(
-            loss=sum(losses) / count,
-            grad_norm=sum(norms) / count,
+            loss=statistics.fmean(loss for loss, _ in good) if good else None,
+            grad_norm=statistics.fmean(norm for _, norm in good) if good else None,
             lr=self._lr,
-            step_s=window_s / count,
-            num_steps=count,
+            step_s=window_s / num_steps,
+            num_steps=num_steps,
+            num_skipped=num_skipped,
         )
 
-    def _require_finite(self, loss: float, norm: float) -> None:
+    def _is_good(self, loss: float, norm: float) -> bool:
+        """Whether the step changed the weights; in fp16 it may have been skipped, to be tried at a lower scale."""
         if math.isfinite(loss) and math.isfinite(norm):
-            return
+            return True
+        scaler = self._state.scaler
+        if scaler.is_enabled() and scaler.get_scale() >= _LEAST_LOSS_SCALE:
+            return False
         raise NonFiniteError(
             f"loss {loss}, gradient norm {norm} near {self._state.samples_seen} samples: no weight was changed by it, "
             "the last checkpoint is good. Lower the learning rate (--set lr=...) in another --out, or look at the data"

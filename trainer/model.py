@@ -5,7 +5,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import nn
 
 from advisor.errors import UsageError
-from trainer.config import Preset
+from trainer.config import Precision, Preset
 from trainer.order import draw_seed
 
 
@@ -51,6 +51,11 @@ def build_model(
 def null_class(model: UNet2DModel) -> int:
     """The label that means "any class"."""
     return int(model.config["num_class_embeds"]) - 1
+
+
+def autocast_dtype(precision: Precision) -> torch.dtype | None:
+    """What the loss is computed in; ``None``: in the weights' own type."""
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 def make_optimizer(

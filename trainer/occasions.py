@@ -13,7 +13,7 @@ import torch
 
 from advisor import storage
 from advisor.errors import StorageError
-from advisor.records import Note, Progress
+from advisor.records import Advice, Note, Progress
 from trainer.card import CardWatch
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
@@ -22,6 +22,7 @@ from trainer.folder import RunFolder
 from trainer.journal import Journal, RemainingTime
 from trainer.latents import Codec
 from trainer.loop import Due, Stepper, Window
+from trainer.noise import NoiseReport
 from trainer.notes import note
 from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
@@ -83,6 +84,7 @@ class Occasions:
         identity: Mapping[str, Any],
         memory: PeakMemory,
         device_name: str,
+        advice: Advice | None = None,
     ) -> None:
         self._folder, self._config, self._state, self._stepper = folder, config, state, stepper
         self._journal, self._observers, self._codec = journal, observers, codec
@@ -92,6 +94,7 @@ class Occasions:
         self._remaining = RemainingTime(state.samples_seen)
         self._card = CardWatch(state.model.device, state.optimizer)
         self._averaged = copy.deepcopy(state.model).eval().requires_grad_(False)
+        self._noise = NoiseReport(config, advice, journal, observers.on_note)
         self._validation_loss: float | None = None
         self._failed_saves = 0
         self.ema_width = 0
@@ -104,6 +107,7 @@ class Occasions:
             checkpoint=self.checkpoint,
             report=self.report,
             note=self.warn,
+            noise=lambda found: self._noise(self._state.samples_seen, found),
         )
 
     def averaged_model(self) -> Any:
@@ -129,6 +133,14 @@ class Occasions:
             **self._memory.read(),
             **self._card.read(),
         )
+        if window.num_skipped:
+            self._journal.event(
+                "skipped_steps",
+                state.samples_seen,
+                count=window.num_skipped,
+                total=state.skipped_steps,
+                loss_scale=state.scaler.get_scale(),
+            )
         self._observers.on_progress(self._progress(window, samples_per_s))
 
     def _progress(self, window: Window, samples_per_s: float) -> Progress:

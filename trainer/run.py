@@ -81,7 +81,7 @@ class Run:
         optimizer = make_optimizer(
             model, lr=config.lr, beta1=config.beta1, beta2=config.beta2, weight_decay=config.weight_decay
         )
-        return TrainState(model, Ema(model, config.ema_half_lives_samples), optimizer)
+        return TrainState(model, Ema(model, config.ema_half_lives_samples), optimizer, config.precision)
 
     def _restore(self) -> bool:
         found = load_newest(self._folder.checkpoints)
@@ -207,6 +207,7 @@ class Run:
             identity=self._identity(),
             memory=self._memory,
             device_name=self._device_name,
+            advice=self._folder.advice(),
         )
 
     def _identity(self) -> dict[str, Any]:

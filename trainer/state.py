@@ -11,18 +11,29 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor
 
 from advisor.errors import CheckpointError, NonFiniteError
+from trainer.config import Precision
 from trainer.ema import Ema
 
 STATE_SCHEMA = "cfgadvise.state/1"
+_SCALE_KEYS = ("scale", "_growth_tracker")
 _TENSORS, _JSON = "state.safetensors", "state.json"
 
 
 class TrainState:
-    """Model, weight averages, optimizer and how many samples they have seen."""
+    """Model, weight averages, optimizer, loss scale, and how many samples they have seen.
 
-    def __init__(self, model: UNet2DModel, ema: Ema, optimizer: torch.optim.Optimizer) -> None:
+    ``scaler`` does nothing unless the precision is fp16. ``skipped_steps`` counts the optimizer steps
+    that it left out because a gradient had overflowed.
+    """
+
+    def __init__(
+        self, model: UNet2DModel, ema: Ema, optimizer: torch.optim.Optimizer, precision: Precision = "fp32"
+    ) -> None:
         self.model, self.ema, self.optimizer = model, ema, optimizer
+        device = next(model.parameters()).device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.samples_seen = 0
+        self.skipped_steps = 0
         self.elapsed_s = 0.0
 
     def to_files(self, identity: Mapping[str, Any]) -> dict[str, bytes]:
@@ -42,6 +53,8 @@ class TrainState:
             "schema": STATE_SCHEMA,
             "samples_seen": self.samples_seen,
             "elapsed_s": self.elapsed_s,
+            "skipped_steps": self.skipped_steps,
+            "loss_scale": self._loss_scale(),
             "torch_version": torch.__version__,
             **identity,
         }
@@ -70,6 +83,21 @@ class TrainState:
                 tensor.copy_(stored[name])
         self.samples_seen = int(document["samples_seen"])
         self.elapsed_s = float(document["elapsed_s"])
+        self.skipped_steps = int(document.get("skipped_steps", 0))  # absent before there was fp16
+        self._restore_loss_scale(document.get("loss_scale"), where)
+
+    def _loss_scale(self) -> dict[str, float | int] | None:
+        """What of the scaler changes; its other values are constants of PyTorch."""
+        state = self.scaler.state_dict()
+        return {name: state[name] for name in _SCALE_KEYS} if state else None
+
+    def _restore_loss_scale(self, stored: Mapping[str, float | int] | None, where: str) -> None:
+        state = self.scaler.state_dict()
+        if not state:
+            return
+        if stored is None or any(name not in stored for name in _SCALE_KEYS):
+            raise CheckpointError(f"{where}: holds no loss scale, which precision fp16 needs")
+        self.scaler.load_state_dict(state | {name: stored[name] for name in _SCALE_KEYS})
 
     def _named_tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}

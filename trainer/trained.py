@@ -65,7 +65,8 @@ def load_trained(folder: RunFolder, which: str, device: torch.device | str) -> T
     channels, height, width = identity["shape"]
     shape = (channels, height, width)
     model = build_model(preset_named(config.preset), shape, len(classes), seed=config.seed, device=device)
-    state = TrainState(model, Ema(model, config.ema_half_lives_samples), make_optimizer(model, lr=config.lr))
+    average, optimizer = Ema(model, config.ema_half_lives_samples), make_optimizer(model, lr=config.lr)
+    state = TrainState(model, average, optimizer, config.precision)
     state.load_files(files, str(path))
     state.ema.copy_to(model, int(identity["ema_width"]))
     return TrainedModel(

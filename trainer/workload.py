@@ -4,16 +4,14 @@ Data are random of the right shape: neither memory nor time depends on what a pi
 measurement must not wait for a data set.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from advisor.workload.protocol import Workload
-from trainer.config import preset_named
+from trainer.config import Precision, preset_named
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
-from trainer.model import build_model, make_optimizer
+from trainer.model import autocast_dtype, build_model, make_optimizer
 from trainer.sampling import generate
 
 
@@ -37,7 +35,7 @@ def make(
     height: int | None = None,
     width: int | None = None,
     num_classes: int | None = None,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
 ) -> Workload:
     """One training step of a preset, on pictures or latents of the given shape.
 
@@ -64,5 +62,5 @@ def make(
         ema=_Average(model),
         eval_step=lambda: generate(model, torch.arange(min(classes, 16)), seed=0, num_steps=2, guidance=1.5),
         clip_norm=1.0,
-        autocast_dtype=torch.bfloat16 if precision == "bf16" else None,
+        autocast_dtype=autocast_dtype(precision),
     )

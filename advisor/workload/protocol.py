@@ -31,6 +31,9 @@ class Workload:
         eval_step: one evaluation or sampling step, run without gradients.
         clip_norm: the gradient's norm is clipped to this before the optimizer step.
         autocast_dtype: the loss is computed under autocast with this type.
+        grad_scaler: scales the loss and leaves out steps whose gradient overflows. Where there is none, a
+            loss in float16 gets one: without it small gradients become zero (Micikevicius et al., arXiv
+            1710.03740, section 3.2).
     """
 
     model: "torch.nn.Module"
@@ -41,6 +44,7 @@ class Workload:
     eval_step: Callable[[], object] | None = None
     clip_norm: float | None = None
     autocast_dtype: "torch.dtype | None" = None
+    grad_scaler: "torch.amp.GradScaler | None" = None
 
     def __post_init__(self) -> None:
         problems = [text for text in self._problems() if text]
@@ -57,6 +61,7 @@ class Workload:
             None if self.eval_step is None else _lacks(self.eval_step, "eval_step", "__call__", "a function"),
             _clip_problem(self.clip_norm),
             _dtype_problem(self.autocast_dtype),
+            None if self.grad_scaler is None else _lacks(self.grad_scaler, "grad_scaler", "unscale_", "a GradScaler"),
         ]
 
 

@@ -9,6 +9,8 @@ import torch
 from advisor.errors import UsageError
 from advisor.workload.protocol import Workload
 
+_SMALL_SCALE = 256.0
+
 Phase = Callable[[str], contextlib.AbstractContextManager[None]]
 
 
@@ -23,8 +25,7 @@ class TrainingStep:
     ) -> None:
         self._workload, self._device, self._phase = workload, device, phase
         self._micro_batch, self._accumulation = micro_batch, accumulation
-        scales = workload.autocast_dtype == torch.float16 and device.type == "cuda"
-        self._scaler = torch.amp.GradScaler(device.type, enabled=scales)
+        self._scaler = workload.grad_scaler or _scaler_for(workload, device)
 
     def run(self) -> torch.Tensor:
         """Run one; says its loss, still on the device.
@@ -64,6 +65,12 @@ class TrainingStep:
             torch.nn.utils.clip_grad_norm_(workload.model.parameters(), workload.clip_norm)
         self._scaler.step(workload.optimizer)
         self._scaler.update()
+
+
+def _scaler_for(workload: Workload, device: torch.device) -> torch.amp.GradScaler:
+    """One that scales little, so that no step is left out: neither memory nor time depend on the scale."""
+    enabled = workload.autocast_dtype == torch.float16
+    return torch.amp.GradScaler(device.type, init_scale=_SMALL_SCALE, enabled=enabled)
 
 
 def _require_scalar_with_gradient(loss: Any) -> None:

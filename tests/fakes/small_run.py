@@ -37,7 +37,8 @@ def small_config(**changes) -> TrainConfig:
 def small_state(config: TrainConfig, seed: int = 0) -> TrainState:
     """A state before its first step."""
     model = build_model(SMALL, (1, 8, 8), NUM_CLASSES, seed=seed)
-    return TrainState(model, Ema(model, config.ema_half_lives_samples), make_optimizer(model, lr=config.lr))
+    average, optimizer = Ema(model, config.ema_half_lives_samples), make_optimizer(model, lr=config.lr)
+    return TrainState(model, average, optimizer, config.precision)
 
 
 def small_data(num_items: int = 40) -> TrainingData:

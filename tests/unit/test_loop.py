@@ -8,6 +8,7 @@ import torch
 from small_run import small_config, small_data, small_state
 
 from advisor.errors import DeviceError, Interrupted, NonFiniteError
+from trainer.config import TrainConfig
 from trainer.loop import Due, Stepper, train
 from trainer.stop import StopRequest
 
@@ -163,3 +164,71 @@ def test_a_step_that_is_not_finite_changes_no_weight(monkeypatch, bad):
         train(stepper, state, config, notes.due(), StopRequest())
     assert torch.equal(_weights(state), before)
     assert "checkpoint" not in notes.calls
+
+
+# ---- fp16: the loss is scaled, steps that overflow are skipped -----------------------------------
+
+
+def _fp16_run(samples: int = 3200, **changes) -> tuple[Stepper, object, TrainConfig]:
+    config = small_config(precision="fp16", samples=samples, **changes)
+    state = small_state(config)
+    return Stepper(state, small_data(), config), state, config
+
+
+def test_float16_follows_single_precision():
+    losses = []
+    for precision in ("fp32", "fp16"):
+        stepper, state = _stepper(16, 1, precision=precision)
+        losses.append(torch.stack([stepper.step()[0] for _ in range(12)]))
+    assert state.scaler.get_scale() > 1
+    assert not torch.equal(losses[0], losses[1])
+    assert torch.allclose(losses[0], losses[1], rtol=0.05)
+
+
+def _overflow_in_step(monkeypatch, bad_steps: set[int]) -> None:
+    """Let the loss of these steps be so large that its gradient overflows."""
+    whole, calls = Stepper._losses, []
+
+    def losses(self, draw, chosen):
+        calls.append(1)
+        value = whole(self, draw, chosen)
+        return value * 1e38 if len(calls) in bad_steps else value
+
+    monkeypatch.setattr(Stepper, "_losses", losses)
+
+
+def test_a_step_that_overflows_is_skipped_counted_and_told(monkeypatch):
+    stepper, state, config = _fp16_run(samples=160)
+    state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 256.0})
+    _overflow_in_step(monkeypatch, {3, 4})
+    notes = _Notes()
+    train(stepper, state, config, notes.due(), StopRequest())
+    windows = [call for call in notes.calls if hasattr(call, "num_skipped")]
+    assert sum(window.num_skipped for window in windows) == state.skipped_steps == 2
+    for window in windows:
+        means = (window.loss, window.grad_norm)
+        assert means == (None, None) if window.num_skipped == window.num_steps else all(map(math.isfinite, means))
+    assert state.scaler.get_scale() == 64
+    assert state.samples_seen == 160
+    assert _weights(state).isfinite().all()
+
+
+def test_a_skipped_step_changes_no_weight(monkeypatch):
+    stepper, state, _ = _fp16_run()
+    _overflow_in_step(monkeypatch, {1})
+    before = _weights(state)
+    stepper.step()
+    assert torch.equal(_weights(state), before)
+    for _ in range(20):
+        stepper.step()
+    assert not torch.equal(_weights(state), before)
+
+
+def test_an_overflow_that_no_scale_avoids_ends_the_run(monkeypatch):
+    stepper, state, config = _fp16_run()
+    _overflow_in_step(monkeypatch, set(range(1, 100)))
+    before = _weights(state)
+    with pytest.raises(NonFiniteError, match="no weight was changed"):
+        train(stepper, state, config, _Notes().due(), StopRequest())
+    assert torch.equal(_weights(state), before)
+    assert state.samples_seen == 17 * 16  # 65536 halved to below 1

@@ -17,8 +17,9 @@ def _tensors(state) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in state._named_tensors().items()}
 
 
-def test_a_restart_from_a_checkpoint_continues_bit_for_bit():
-    config, data = small_config(), small_data()
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_restart_from_a_checkpoint_continues_bit_for_bit(precision):
+    config, data = small_config(precision=precision), small_data()
     straight = small_state(config)
     stepper = Stepper(straight, data, config)
     for _ in range(6):
@@ -37,6 +38,20 @@ def test_a_restart_from_a_checkpoint_continues_bit_for_bit():
     expected, found = _tensors(straight), _tensors(second)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert second.scaler.state_dict() == straight.scaler.state_dict()
+
+
+def test_the_loss_scale_and_the_skipped_steps_are_part_of_a_checkpoint():
+    config = small_config(precision="fp16")
+    source, target, unscaled = small_state(config), small_state(config), small_state(small_config())
+    for state in (source, unscaled):
+        Stepper(state, small_data(), config).step()
+    source.scaler.load_state_dict(source.scaler.state_dict() | {"scale": 128.0, "_growth_tracker": 7})
+    source.skipped_steps = 9
+    target.load_files(source.to_files({}), "here")
+    assert (target.scaler.get_scale(), target.scaler._get_growth_tracker(), target.skipped_steps) == (128.0, 7, 9)
+    with pytest.raises(CheckpointError, match="loss scale"):
+        target.load_files(unscaled.to_files({}), "here")
 
 
 def test_loading_before_the_first_step_moves_no_weight():
