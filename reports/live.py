@@ -1,7 +1,8 @@
 """Where a training run stands, while it runs: a screen on a terminal, plain lines in a log."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TextIO
 
@@ -37,6 +38,7 @@ class Screen:
         device_kind: str = "cpu",
         interval_s: float = 30,
         clock: Callable[[], float] = time.monotonic,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._lang: Lang = lang
         self._wording = Wording(lang, device_kind)
@@ -44,6 +46,7 @@ class Screen:
         self._stream = stream
         self._interval_s, self._clock = interval_s, clock
         self._console = Console(file=stream, soft_wrap=False)
+        self._repaints = self._console.is_terminal and not self._console.is_dumb_terminal and not in_cell(environment)
         self._live: Live | None = None
         self._notes: list[str] = []
         self._latest: Progress | None = None
@@ -51,7 +54,7 @@ class Screen:
         self._printed_at: float | None = None
 
     def __enter__(self) -> "Screen":
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        if self._repaints:
             self._live = Live(console=self._console, refresh_per_second=4, transient=False)
             self._live.start()
         return self
@@ -154,6 +157,17 @@ class Screen:
         if p.next_milestone_samples is None:
             return self._m.live_no_milestone
         return f"{units.format_count(p.next_milestone_samples)} {self._m.live_samples}"
+
+
+def in_cell(environment: Mapping[str, str]) -> bool:
+    """Whether this is a ``!command`` in a notebook: a terminal to the program, but no frame is ever taken back there.
+
+    Jupyter's launcher names itself to its kernels, but not to its own terminals; other launchers are known
+    by what the kernel itself sets (``ZMQInteractiveShell.init_environment`` of ipykernel).
+    """
+    if "JPY_PARENT_PID" in environment:
+        return True
+    return environment.get("CLICOLOR") == "1" and environment.get("PAGER") == environment.get("GIT_PAGER") == "cat"
 
 
 def _loss(loss: float | None) -> str:

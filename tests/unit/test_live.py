@@ -133,3 +133,24 @@ def test_an_exception_leaves_the_terminal_usable() -> None:
         screen.update(PROGRESS)
         raise KeyboardInterrupt
     assert stream.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"JPY_PARENT_PID": "41"}, {"CLICOLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "TERM": "xterm-color"}],
+)
+def test_a_cell_of_a_notebook_gets_the_lines_of_a_log(environment: dict[str, str]) -> None:
+    stream, now = Terminal(), [0.0]
+    with Screen("en", stream, clock=lambda: now[0], environment=environment) as screen:
+        for step in range(1, 101):
+            now[0] = float(step)
+            screen.update(at(step))
+    assert len(stream.getvalue().splitlines()) == 5
+    assert "\x1b[1A" not in stream.getvalue()
+
+
+def test_a_pager_alone_is_no_notebook() -> None:
+    stream = Terminal()
+    with Screen("en", stream, environment={"PAGER": "cat"}) as screen:
+        screen.update(at(1))
+    assert "\x1b[" in stream.getvalue()
