@@ -360,12 +360,29 @@ class Speed:
 
 @record
 class NoiseScale:
-    """Gradient noise scale in samples: McCandlish et al., arXiv 1812.06162, section 2.2."""
+    """Gradient noise scale in samples: McCandlish et al., arXiv 1812.06162, section 2.2.
+
+    ``preconditioned`` is that of the gradients as Adam divides them. ``is_early``: the loss had not fallen to half
+    of its first value, and the noise scale grows as the loss falls.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    preconditioned: Claim | None = None
+    is_early: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What is held possible where a batch is chosen: from the raw lower bound to twice Adam's upper one.
+
+        Which of the two decides under Adam is not known, and both grow during training, hence the factor.
+        """
+        if self.is_early:
+            return self.low, math.inf
+        adam_high = self.preconditioned.high if self.preconditioned else None
+        return self.low, max(self.high, 2 * (adam_high or 0))
 
 
 # ---- what is advised ----------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from advisor import storage
+from advisor import schema, storage
+from advisor.errors import UsageError
+from advisor.records import Advice
 from trainer.config import TrainConfig, config_from, read_values
 
 
@@ -37,8 +39,13 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """What the generated pictures are good for."""
+        """What was found in the generated pictures, checkpoint by checkpoint."""
         return self.path / "evaluation.json"
+
+    @property
+    def evaluation_pictures(self) -> Path:
+        """Sheets of closest pairs, and real pictures to compare with."""
+        return self.path / "evaluation"
 
     @property
     def has_started(self) -> bool:
@@ -66,6 +73,15 @@ def open_run(path: Path) -> Iterator[RunFolder]:
             with contextlib.suppress(OSError):
                 (path / "run.lock").unlink()
                 path.rmdir()
+
+
+def stored_advice(folder: RunFolder) -> Advice | None:
+    """The advice that the run was started with; ``None`` if there was none, or it cannot be read any more."""
+    try:
+        text = (folder.path / "advice.json").read_text(encoding="utf-8")
+        return schema.from_json(Advice, text, where="advice.json")
+    except (OSError, UnicodeDecodeError, UsageError):
+        return None  # a run needs no advice to go on
 
 
 def stored_config(folder: RunFolder) -> TrainConfig:

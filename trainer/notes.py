@@ -15,6 +15,12 @@ NOTES: dict[str, str] = {
     "no_classifier": "No classifier was trained: that takes two classes and held-out pictures.",
     "data_animated": "{count} animated pictures: only the first frame is used ({names}).",
     "data_one_picture": "There is only one picture: the result can only be a copy of it.",
+    "other_batch_from_here": (
+        "The gradient noise scale is {value:count} samples ({low:count} to {high:count}) at {share:percent} of the run:"
+        " from here micro-batch {micro_batch} x accumulation {accumulation} with learning rate {lr:lr} would take"
+        " {ratio:ratio} of the time to the same progress ({ratio_low:ratio} to {ratio_high:ratio})."
+        " Nothing was changed: the batch of a run stays what it is."
+    ),
     "batch_repeats": "{num_train} training pictures, batch {batch}: each comes {times:ratio} times in every batch.",
     "micro_batch_halved": "Out of memory: micro-batch {before} becomes {after}, the effective batch stays the same.",
     "save_failed": "No checkpoint at {samples:count} samples: {problem}",

@@ -12,6 +12,7 @@ The micro-batches must be independent draws of equal size (no stratified timeste
 model must keep no statistics across a batch (BatchNorm), or the samples of a micro-batch are not independent.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ import torch
 
 from advisor.errors import UsageError
 from advisor.measure.noise_scale import NoNoiseScaleError, StepMoments, estimate_noise_scale, step_moments
-from advisor.records import NoiseScale
+from advisor.records import Claim, NoiseScale
 
 SETTLING_STEPS = 5  # before that, Adam's second moments say little; AdaptDL leaves out as many
 
@@ -81,6 +82,15 @@ class GradientNoiseMeter:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
+    @property
+    def num_steps(self) -> int:
+        """Steps that were taken in so far."""
+        return self._num_steps
+
+    def forget_step(self) -> None:
+        """Drop the micro-batches since the last step: it is done again."""
+        self._begin_step()
+
     def before_backward(self) -> None:
         """Say that the next backward pass is of a new micro-batch."""
         if self._num_micro_batches == 0 and self._num_steps >= SETTLING_STEPS:
@@ -133,6 +143,21 @@ class GradientNoiseMeter:
                 "a weight got its gradient in several parts in one backward pass (reentrant checkpointing does so)"
             )
         return estimate_noise_scale(self.moments(variant))
+
+    def estimate_both(self) -> NoiseScale:
+        """The raw noise scale with the preconditioned one beside it, where that one is determined too.
+
+        Raises:
+            NoNoiseScaleError: if the steps do not determine the raw one.
+        """
+        raw = self.estimate()
+        try:
+            adam = self.estimate("preconditioned")
+        except NoNoiseScaleError:
+            return raw
+        source = f"{adam.n} steps, gradients divided by sqrt(v) + eps of Adam"
+        claim = Claim(value=adam.value, low=adam.low, high=adam.high, basis="measured", source=source)
+        return dataclasses.replace(raw, preconditioned=claim)
 
     def moments(self, variant: Variant = "raw") -> list[StepMoments]:
         """What every step so far says; steps with a gradient that is not finite are left out."""

@@ -1,5 +1,6 @@
 """The settings worth comparing, and what each of them would cost: an option before its verdict."""
 
+import math
 from typing import Literal
 
 from advisor.recommend.dataset import num_steps
@@ -115,14 +116,17 @@ def memory_share(measurement: Measurement | None, budget_bytes: int | None) -> C
 def time_to_same_progress(
     candidate: Candidate, present: Setting, ratio: StepTime | None, noise_scale: NoiseScale | None
 ) -> Claim:
-    """Time to the same progress as a ratio to the present setting; below 1 is sooner.
-
-    ``t/t0 * (1 + Bn/B) / (1 + Bn/B0)``: McCandlish et al., arXiv 1812.06162, section 2. Without a
-    noise scale only its bounds over Bn from 0 to infinity are known: ``t/t0`` and ``t/t0 * B0/B``.
-    """
+    """Time to the same progress as a ratio to the present setting; below 1 is sooner."""
     if candidate.lr_factor != 1 or ratio is None:
         return UNKNOWN_PROGRESS
-    batch, present_batch = candidate.effective_batch, present.effective_batch
+    return relative_time(candidate.effective_batch, present.effective_batch, ratio, noise_scale)
+
+
+def relative_time(batch: int, present_batch: int, ratio: StepTime, noise_scale: NoiseScale | None) -> Claim:
+    """``t/t0 * (1 + Bn/B) / (1 + Bn/B0)``: McCandlish et al., arXiv 1812.06162, section 2.
+
+    Without a noise scale only its bounds over Bn from 0 to infinity are known: ``t/t0`` and ``t/t0 * B0/B``.
+    """
     if batch == present_batch:
         source = f"median of {ratio.n} paired step times; the same effective batch makes the same progress"
         return Claim(value=ratio.median, low=ratio.low, high=ratio.high, basis="measured", source=source)
@@ -130,7 +134,8 @@ def time_to_same_progress(
         steps = sorted((1.0, present_batch / batch))
         source = "step-time ratio x bounds over every gradient noise scale (arXiv 1812.06162)"
         return Claim(value=None, low=ratio.low * steps[0], high=ratio.high * steps[1], basis="predicted", source=source)
-    values = [relative_steps(batch, present_batch, bn) for bn in (noise_scale.low, noise_scale.value, noise_scale.high)]
+    low, high = noise_scale.bounds
+    values = [relative_steps(batch, present_batch, bn) for bn in (low, noise_scale.value, high)]
     return Claim(
         value=ratio.median * values[1],
         low=ratio.low * min(values),
@@ -142,4 +147,6 @@ def time_to_same_progress(
 
 def relative_steps(batch: int, present_batch: int, noise_scale: float) -> float:
     """Steps to the same loss, as a ratio: ``(1 + Bn/B) / (1 + Bn/B0)`` (arXiv 1812.06162, section 2)."""
+    if math.isinf(noise_scale):
+        return present_batch / batch
     return (1 + noise_scale / batch) / (1 + noise_scale / present_batch)

@@ -55,6 +55,12 @@ RUN_NOTES: dict[str, str] = {
     "no_classifier": "没有训练分类器：至少要有两个类别和留出的图片。",
     "data_animated": "有 {count} 张动图，只使用第一帧（{names}）。",
     "data_one_picture": "只有一张图片：训练结果只能是它的复制品。",
+    "other_batch_from_here": (
+        "训练到 {share:percent} 时，梯度噪声尺度为 {value:count} 个样本（{low:count} 到 {high:count}）："
+        "若从此改用单次批量 {micro_batch} × 梯度累积 {accumulation}、学习率 {lr:lr}，"
+        "达到同样进展所需时间约为现在的 {ratio:ratio}（{ratio_low:ratio} 到 {ratio_high:ratio}）。"
+        "这里没有改动任何设置：一次训练的批量保持不变。"
+    ),
     "batch_repeats": "训练图片只有 {num_train} 张，批量却是 {batch}：每个批量里每张图片出现 {times:ratio} 次。",
     "micro_batch_halved": "{memory}不足 (OOM)：单次批量由 {before} 减为 {after}，有效批量不变。",
     "save_failed": "在 {samples:count} 个样本处没能保存检查点：{problem}",
