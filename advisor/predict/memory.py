@@ -1,13 +1,14 @@
 """Memory of a training step on a card, at any batch: a step specified, bytes and their interval given back."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from advisor.errors import DeviceError
 from advisor.predict.affine import Fit, NotAffineError, fit
 from advisor.predict.allocator import Replay, replay
 from advisor.predict.cards import Card
 from advisor.predict.messages import Traced, TraceOrder
+from advisor.predict.operators import OperatorModel, fit_operators
 from advisor.predict.simulation import Simulation
 from advisor.predict.trace import phase_peaks
 from advisor.records import Breakdown, MemoryPrediction, Value, record
@@ -36,8 +37,10 @@ class BatchLimits:
 class MemoryModel:
     """Reserved bytes of a step at any micro-batch, from its fitted allocations."""
 
-    def __init__(self, found: Fit, traced: Traced) -> None:
+    def __init__(self, found: Fit, all_traced: Sequence[Traced]) -> None:
+        traced = all_traced[0]
         self.fit = found
+        self.operators = _operators(all_traced)  # what is computed, for the time of a step
         self.built: Built = traced.built
         self.is_simulated = traced.is_simulated
         self.evaluation_problem = traced.evaluation_problem
@@ -131,14 +134,19 @@ def predict_memory(
 
     traced = traced_at(MICRO_BATCHES)
     try:
-        return MemoryModel(fit([one.trace for one in traced]), traced[0])
+        return MemoryModel(fit([one.trace for one in traced]), traced)
     except NotAffineError as error:
         further = traced_at((CHECK_MICRO_BATCH,) if error.aligned else LARGER_MICRO_BATCHES)
     together = [*traced, *further] if len(further) == 1 else further
     try:
-        return MemoryModel(fit([one.trace for one in together]), together[0])
+        return MemoryModel(fit([one.trace for one in together]), together)
     except NotAffineError as error:
         raise DeviceError(f"memory cannot be predicted: {error}. Measure it on a real device (--device)") from None
+
+
+def _operators(traced: Sequence[Traced]) -> OperatorModel | None:
+    logs = [(one.trace.micro_batch, one.operators) for one in traced if one.operators is not None]
+    return fit_operators(logs) if logs else None
 
 
 def largest(holds: Callable[[int], bool], most: int, *, known: int = 0) -> int:

@@ -1,5 +1,6 @@
 """What the parent and the child that simulates a GPU say to each other: one JSON object a line."""
 
+from advisor.predict.operators import OperatorLog
 from advisor.predict.trace import Trace
 from advisor.records import Breakdown, Value, record
 from advisor.workload.child import Failure
@@ -22,8 +23,9 @@ class TraceOrder:
 class Traced:
     """The events of the steps, and what the workload keeps between them.
 
-    ``is_simulated`` is false where this PyTorch cannot simulate a GPU: the step then ran on the CPU.
-    ``evaluation_problem`` says why the evaluation step is not in the trace.
+    ``is_simulated`` is false where this PyTorch cannot simulate a GPU: the step then ran on the CPU, and what it
+    computes (``operators``, of the last step) is not known. ``evaluation_problem`` says why the evaluation step is
+    not in the trace.
     """
 
     trace: Trace
@@ -31,6 +33,7 @@ class Traced:
     breakdown: Breakdown
     is_simulated: bool
     evaluation_problem: str | None = None
+    operators: OperatorLog | None = None
 
 
 @record

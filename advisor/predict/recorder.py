@@ -53,6 +53,15 @@ class Recorder:
         yield
 
     @property
+    def present_phase(self) -> PhaseStart | None:
+        """The phase that was entered last."""
+        return self._phases[-1] if self._phases else None
+
+    def last_start(self, phase: str) -> int:
+        """The event at which a phase was last entered; 0 if it never was."""
+        return next((one.event for one in reversed(self._phases) if one.phase == phase), 0)
+
+    @property
     def num_events(self) -> int:
         """Allocations and frees so far."""
         return len(self._events)

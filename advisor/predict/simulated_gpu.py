@@ -26,6 +26,7 @@ from advisor.errors import UsageError
 from advisor.predict.attention import CudaAttention
 from advisor.predict.autocast import CudaAutocast
 from advisor.predict.known_values import MAX_ELEMENTS, compute, keep, known_value, remember
+from advisor.predict.operators import OperatorRecorder
 from advisor.predict.recorder import Recorder
 from advisor.predict.terms import Workspaces
 
@@ -111,8 +112,14 @@ class SimulatedGpu:
         self._capability = self._attention.compute_capability = compute_capability
         self._moves.forget()
         self._execution.recorder = Recorder(DEVICE_TYPE)
+        self._execution.operators = OperatorRecorder(self._execution.recorder)
         self._execution.workspaces = Workspaces(compute_capability)
         return self._execution.recorder
+
+    @property
+    def operators(self) -> OperatorRecorder:
+        """Who notes what is computed on the card."""
+        return self._execution.operators
 
     def adopt(self, optimizer: torch.optim.Optimizer) -> None:
         """Let an optimizer that was made before the model was moved follow it; choose its kernels as on CUDA."""
@@ -136,23 +143,27 @@ class SimulatedGpu:
         def state(read: Callable[..., Any]) -> Callable[..., Any]:
             return lambda kind="cuda": read(DEVICE_TYPE if kind == "cuda" else kind)
 
-        cuda = torch.cuda
+        cuda, foreach = torch.cuda, torch.utils._foreach_utils
         return [
             (torch.autocast, "__init__", begin),
             (torch, "clear_autocast_cache", forget),
             (torch, "is_autocast_enabled", state(torch.is_autocast_enabled)),
             (torch, "get_autocast_dtype", state(torch.get_autocast_dtype)),
             (cuda.amp.common, "amp_definitely_not_available", lambda: False),
+            (foreach, "_foreach_supported_types", [*foreach._foreach_supported_types, _fake()[1]]),
             (torch.nn.Module, "_apply", self._moves.apply),
             (torch.nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor),  # the one that no mode can see
             (cuda, "is_available", lambda: True),
             (cuda, "device_count", lambda: 1),
             (cuda, "current_device", lambda: 0),
             (cuda, "get_device_capability", lambda *_: self._major_minor()),
-            (cuda, "is_bf16_supported", lambda *_, **__: self._capability >= 8),
+            (cuda, "is_bf16_supported", self._has_bf16),
             (cuda, "is_current_stream_capturing", lambda: False),
             *((cuda, name, lambda *_, **__: None) for name in ("synchronize", "empty_cache", "manual_seed_all")),
         ]
+
+    def _has_bf16(self, including_emulation: bool = True) -> bool:
+        return including_emulation or self._capability >= 8
 
     def _major_minor(self) -> tuple[int, int]:
         return int(self._capability), round(self._capability * 10) % 10
@@ -164,6 +175,7 @@ class Execution(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recorder, self.workspaces = Recorder(DEVICE_TYPE), Workspaces(0.0)
+        self.operators = OperatorRecorder(self.recorder)
         self._fake_mode, self._fake_type = _fake()[0](allow_non_fake_inputs=True), _fake()[1]
         self._device = torch.device(DEVICE_TYPE, 0)
 
@@ -187,6 +199,7 @@ class Execution(TorchDispatchMode):
         return result
 
     def _record(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
+        self.operators.see(func, args, result)
         for leaf in tree_leaves(result):
             self.recorder.see(leaf)
         for num_bytes in self.workspaces.kept_by(func):

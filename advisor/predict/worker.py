@@ -85,6 +85,7 @@ def run_steps(order: TraceOrder, device: torch.device, recorder: Recorder, gpu: 
         breakdown=breakdown,
         is_simulated=gpu is not None,
         evaluation_problem=evaluation_problem,
+        operators=None if gpu is None else gpu.operators.log(),
     )
 
 
