@@ -24,6 +24,7 @@ from advisor.storage import storage_errors, write_atomically
 Role = Literal["batch", "accumulation", "lr"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
+_MAX_DEPTH = 500  # nodes within each other; Python's own limit on calls within calls is 1,000
 DEFAULT_NAMES: dict[Role, str] = {
     "batch": "train_batch_size",
     "accumulation": "gradient_accumulate_every",
@@ -182,7 +183,7 @@ def _parse(path: Path, content: bytes) -> cst.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(content)  # LibCST's own parser overflows the stack on what Python's refuses as too deep
+            _require_shallow(ast.parse(content))
         module = cst.parse_module(content)
     except (SyntaxError, ValueError, cst.ParserSyntaxError) as error:
         line = getattr(error, "lineno", None) or getattr(error, "raw_line", None)
@@ -192,6 +193,23 @@ def _parse(path: Path, content: bytes) -> cst.Module:
     if module.bytes != content:
         raise UsageError(f"--apply {path}: its text would not survive an edit; change it by hand")
     return module
+
+
+def _require_shallow(tree: ast.AST) -> None:
+    """LibCST's own parser overflows the stack, and ends the process, where Python's only says that it is too deep.
+
+    Python keeps ``a and b and c`` as one flat node, LibCST as nested ones: such a chain counts with its length.
+
+    Raises:
+        RecursionError: if LibCST would nest deeper than its visitors can follow.
+    """
+    waiting: list[tuple[ast.AST, int]] = [(tree, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        depth += len(node.values) if isinstance(node, ast.BoolOp) else 1
+        if depth > _MAX_DEPTH:
+            raise RecursionError
+        waiting += [(child, depth) for child in ast.iter_child_nodes(node)]
 
 
 @contextlib.contextmanager

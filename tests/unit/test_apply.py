@@ -142,6 +142,9 @@ def test_other_names_and_one_of_several_places(tmp_path: Path) -> None:
         ("x = " + "(" * 5000 + ")" * 5000, None, "nothing was written"),
         ("x = " + "not " * 900 + "y\ntrain_lr = 1\n", None, "nested too deeply"),
         ("x = " + "not " * 20_000 + "y\ntrain_lr = 1\n", None, "nested too deeply"),
+        ("x = " + " and ".join(["a"] * 20_000) + "\ntrain_lr = 1\n", None, "nested too deeply"),
+        ("x = " + " + ".join(["1"] * 20_000) + "\ntrain_lr = 1\n", None, "nested too deeply"),
+        ("if a: pass\n" + "elif b: pass\n" * 20_000 + "train_lr = 1\n", None, "nested too deeply"),
     ],
 )
 def test_what_cannot_be_edited_is_one_message(
@@ -152,6 +155,11 @@ def test_what_cannot_be_edited_is_one_message(
         read_settings(path, parse_names(names))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_long_file_is_not_a_deep_one(tmp_path: Path) -> None:
+    table = "x = [" + ", ".join(["1"] * 2_000) + "]\n" + "y = a < " + " < ".join(["b"] * 2_000) + "\n"
+    assert changed(written(tmp_path, CONFIG + table)).endswith(table)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
