@@ -53,6 +53,17 @@ class Window:
     num_skipped: int = 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What the run's checks look at of one optimizer step; the losses and the norm are still on the device."""
+
+    item_B: Tensor
+    time_B: Tensor
+    losses_B: Tensor
+    grad_norm: Tensor
+    lr: float
+
+
 @dataclasses.dataclass(kw_only=True)
 class Due:
     """What the run does at certain points; called between two steps."""
@@ -63,6 +74,8 @@ class Due:
     report: Callable[[Window], None]
     note: Callable[[Note], None]
     noise: Callable[[NoiseFound], None] = lambda _: None
+    stepped: Callable[[Step], None] = lambda _: None
+    stop_reason: Callable[[], Note | None] = lambda: None
 
 
 class Stepper:
@@ -77,6 +90,8 @@ class Stepper:
         self._shrink_on_oom = shrink_on_oom
         self.noise = NoiseWatch(state, config)
         self.micro_batch = config.micro_batch
+        self.last: Step | None = None
+        self._losses_B = torch.empty(0)
 
     def step(self) -> tuple[Tensor, Tensor, float]:
         """Run one optimizer step; returns loss, gradient norm (both on the device) and learning rate.
@@ -91,7 +106,8 @@ class Stepper:
         lr = lr_at(config, state.samples_seen)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        loss = self._gradients(self._draws())
+        draw = self._draws()
+        loss = self._gradients(draw)
         state.scaler.unscale_(state.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
         state.optimizer.found_inf = (~(norm.isfinite() & loss.isfinite())).float()  # type: ignore[attr-defined]
@@ -100,6 +116,9 @@ class Stepper:
         state.optimizer.zero_grad(set_to_none=True)
         state.ema.update(state.samples_seen, config.effective_batch)
         state.samples_seen += config.effective_batch
+        self.last = Step(
+            item_B=draw.item_B, time_B=draw.time_B, losses_B=self._losses_B, grad_norm=norm.detach(), lr=lr
+        )
         return loss, norm, lr
 
     def _draws(self) -> Draws:
@@ -135,17 +154,20 @@ class Stepper:
                 torch.cuda.empty_cache()
 
     def _accumulate(self, draw: Draws) -> Tensor:
-        total = torch.zeros((), device=self._device)
+        total, losses = torch.zeros((), device=self._device), []
         batch = self._config.effective_batch
         size = self.noise.begin_step(self.micro_batch)
         for part in range(0, batch, size):
             chosen = slice(part, part + size)
             with self._precision():
-                loss = self._losses(draw, chosen).sum() / batch
+                losses_M = self._losses(draw, chosen)
+                loss = losses_M.sum() / batch
             self.noise.before_backward()
             self._state.scaler.scale(loss).backward()
             total += loss.detach()
+            losses.append(losses_M.detach())
         self.noise.end_step(self._state.scaler)
+        self._losses_B = torch.cat(losses)
         return total
 
     def _losses(self, draw: Draws, chosen: slice) -> Tensor:
@@ -166,7 +188,7 @@ class Stepper:
 
 
 def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, stop: StopRequest) -> None:
-    """Train until ``config.samples`` samples have been seen.
+    """Train until ``config.samples`` samples have been seen, or until there is a reason to stop early.
 
     Raises:
         Interrupted: after a signal, when the step is finished and a checkpoint is written.
@@ -177,7 +199,10 @@ def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, st
     meter = _Meter(state)
     while state.samples_seen < config.samples:
         before, micro_batch = state.samples_seen, stepper.micro_batch
-        meter.add(*stepper.step())
+        taken = stepper.step()
+        if stepper.last is not None:
+            due.stepped(stepper.last)
+        meter.add(*taken)
         if stepper.micro_batch != micro_batch:
             due.note(note("micro_batch_halved", before=micro_batch, after=stepper.micro_batch))
         found = stepper.noise.take()
@@ -205,6 +230,10 @@ def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, st
                 f"stopped and saved at {state.samples_seen} samples; the same command goes on from here",
                 stop.signal_number or 0,
             )
+        reason = due.stop_reason() if saving and not finished else None
+        if reason is not None:
+            due.note(reason)
+            return
         meter.restart()
 
 
