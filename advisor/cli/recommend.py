@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from advisor.records import Advice
 
 _GOALS = ("balanced", "time", "memory")
-_PRECISIONS = ("fp32", "bf16")
+_PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def recommend(
@@ -55,7 +55,7 @@ def recommend(
         str | None, typer.Option(metavar="14GiB", help="No setting may take more memory than this.")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(metavar="B", help="No micro-batch may be larger.")] = None,
-    precision: Annotated[str, typer.Option(metavar="fp32|bf16", help="Precision of a preset's step.")] = "fp32",
+    precision: Annotated[str, typer.Option(metavar="fp32|bf16|fp16", help="Precision of a preset's step.")] = "fp32",
     goal: Annotated[
         str, typer.Option(metavar="balanced|time|memory", help="A change for 5 %, for any gain, or for less memory.")
     ] = "balanced",

@@ -9,6 +9,7 @@ from advisor.recommend.absent_card import Forecast, device_of
 from advisor.recommend.dataset import steps_per_epoch
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, batch_candidates, lr_candidates, more_accumulation
+from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note, reason
 from advisor.recommend.scaling import scale_setting
 from advisor.recommend.verdicts import Appraisal, changed_batch_reasons, lr_reasons
@@ -215,6 +216,7 @@ def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
         else None,
         note("kernels_of_cpu") if not forecast.model.is_simulated else None,
         note("evaluation_not_traced", message=problem) if problem is not None else None,
+        *precision_notes(forecast.model.built, device_of(forecast.card)),
         note("quadratic_memory") if forecast.model.fit.degree > 1 else None,
         note("present_does_not_fit", message=present.problem.text) if present.problem is not None else None,
         note("batch_above_dataset", effective_batch=present.effective_batch, num_items=forecast.case.dataset.num_items)

@@ -14,6 +14,7 @@ from advisor.recommend.case import Case
 from advisor.recommend.dataset import last_batch, steps_per_epoch, steps_per_epoch_drop_last
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, Goal, lr_candidates
+from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note
 from advisor.recommend.scaling import scale_setting
 from advisor.recommend.verdicts import (
@@ -263,6 +264,7 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
         )
         if steps != dropping
         else None,
+        *precision_notes(evidence.campaign.built, evidence.device),
         note("no_budget") if evidence.case.budget_bytes is None else None,
         None if evidence.campaign.interleaved else note("not_interleaved"),
         note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < 6 else None,

@@ -106,6 +106,13 @@ NOTES: dict[str, str] = {
         "This PyTorch cannot simulate a GPU: the step was traced on the CPU, whose kernels take other memory."
         " The intervals are wider for it."
     ),
+    "bf16_emulated": (
+        "{gpu} (compute capability {cc}) cannot compute in bfloat16: PyTorch emulates it, slower than float32."
+        " Use float16 with loss scaling: --precision fp16."
+    ),
+    "fp16_without_tensor_cores": (
+        "{gpu} (compute capability {cc}) has no tensor cores: float16 saves memory, but makes training hardly faster."
+    ),
     "evaluation_not_traced": "The evaluation step is not in the prediction: {message}",
     "quadratic_memory": (
         "Memory grows with the square of the batch, because samples are compared with each other:"

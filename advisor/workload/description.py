@@ -1,17 +1,22 @@
 """What can be read off a workload: how its user trains now."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from advisor.records import record
 
 if TYPE_CHECKING:
     from advisor.workload.protocol import Workload
 
+_PRECISIONS: dict[str, Literal["bf16", "fp16"]] = {"torch.bfloat16": "bf16", "torch.float16": "fp16"}
+
 
 @record
 class Built:
-    """A workload's own setting. ``None`` where it cannot be read."""
+    """A workload's own setting. ``None`` where it cannot be read.
+
+    ``precision`` is that of autocast; ``None`` without it.
+    """
 
     lr: float | None
     beta1: float | None
@@ -20,6 +25,7 @@ class Built:
     has_ema: bool
     clip_norm: float | None
     tracking_costs_time: bool
+    precision: Literal["bf16", "fp16"] | None = None
 
 
 def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
@@ -34,6 +40,7 @@ def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
         has_ema=workload.ema is not None,
         clip_norm=workload.clip_norm,
         tracking_costs_time=tracking_costs_time,
+        precision=_PRECISIONS.get(str(workload.autocast_dtype)),
     )
 
 

@@ -86,6 +86,11 @@ NOTES: dict[str, str] = {
     "largest_safe": (
         "整个误差区间都放得进 {gpu} 的最大单次批量为 {micro_batch}：{peak_bytes:bytes}，最多 {high_bytes:bytes}。"
     ),
+    "bf16_emulated": (
+        "{gpu}（计算能力 {cc}）不支持 bfloat16 运算：PyTorch 只能模拟，比 float32 还慢。"
+        "请改用 float16 加 loss scaling：--precision fp16。"
+    ),
+    "fp16_without_tensor_cores": "{gpu}（计算能力 {cc}）没有 Tensor Core：float16 能省{memory}，但训练几乎不会变快。",
     "largest_running": (
         "不计误差区间，单次批量 {micro_batch} 仍能全速运行；{retrying} 勉强能跑，但显存分配器会不断回收，速度很慢。"
     ),

@@ -134,3 +134,11 @@ def test_float16_with_loss_scaling(simulation: Simulation) -> None:
     """Half-precision activations take about half; the scaler's checks need no values."""
     full, half = (predict(simulation, "make", net="transformer", precision=name) for name in ("fp32", "fp16"))
     assert 0.4 < half.at(512).reserved_bytes / full.at(512).reserved_bytes < 0.9
+    assert (full.built.precision, half.built.precision) == (None, "fp16")
+
+
+def test_a_card_without_bfloat16_emulates_it(simulation: Simulation) -> None:
+    """As PyTorch does on a real P100: the step runs, though slowly, and its memory can be told."""
+    half = predict(simulation, "make", net="unet", precision="bf16")
+    assert half.built.precision == "bf16"
+    assert half.at(256).reserved_bytes > half.at(128).reserved_bytes
