@@ -44,6 +44,9 @@ class MemoryMeter(Protocol):
     def reserved_bytes(self) -> int | None:
         """Peak of the bytes taken from the device so far; ``None`` if this kind of device does not say."""
 
+    def num_retries(self) -> int:
+        """How often the allocator had to give back memory before it could go on."""
+
     def is_nearly_full(self) -> bool:
         """Whether the device has almost no memory left now."""
 
@@ -85,6 +88,9 @@ class CudaMeter:
 
     def reserved_bytes(self) -> int | None:
         return max(self._reserved_bytes, torch.cuda.max_memory_reserved(self._device))
+
+    def num_retries(self) -> int:
+        return int(torch.cuda.memory_stats(self._device).get("num_alloc_retries", 0))
 
     def is_nearly_full(self) -> bool:
         return is_nearly_full(*torch.cuda.mem_get_info(self._device))
@@ -133,6 +139,9 @@ class TensorMeter:
         if self._device.type != "cpu":
             return None
         return max(0, _peak_resident_bytes() - self._resident_bytes_before)
+
+    def num_retries(self) -> int:
+        return 0  # nothing is cached
 
     def is_nearly_full(self) -> bool:
         memory = psutil.virtual_memory()

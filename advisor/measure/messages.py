@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from advisor.predict.trace import Trace
 from advisor.records import Breakdown, Value, record
 from advisor.workload.child import Failure
 from advisor.workload.description import Built
@@ -11,7 +12,10 @@ __all__ = ["BuildOrder", "Built", "Failure", "Order", "Reply", "StepReport"]
 
 @record
 class BuildOrder:
-    """Which workload to build, where, and at which setting it will be stepped."""
+    """Which workload to build, where, and at which setting it will be stepped.
+
+    ``keeps_history``: every allocation and free from then on is kept, until it is asked for.
+    """
 
     spec: str
     parameters: dict[str, Value]
@@ -19,22 +23,24 @@ class BuildOrder:
     micro_batch: int
     accumulation: int
     cap_bytes: int | None
+    keeps_history: bool = False
 
 
 @record
 class Order:
-    """One thing to do: build the workload, or run one optimizer step of it."""
+    """One thing to do: build the workload, run one optimizer step or one evaluation of it, tell its history."""
 
-    action: Literal["build", "step"]
+    action: Literal["build", "step", "evaluate", "history"]
     build: BuildOrder | None = None
     tracks_memory: bool = False
 
 
 @record
 class StepReport:
-    """One optimizer step. The fields on memory are filled when it was tracked.
+    """One optimizer step, or one evaluation. The fields on memory are filled when it was tracked.
 
-    ``phase_bytes`` holds the peak of allocated bytes in each phase of the step.
+    ``phase_bytes`` holds the peak of allocated bytes in each phase of the step. ``num_retries`` counts from the start
+    of the process how often the allocator had to give back memory before it could go on.
     """
 
     step_s: float
@@ -42,12 +48,14 @@ class StepReport:
     peak_reserved_bytes: int | None = None
     phase_bytes: dict[str, int] | None = None
     breakdown: Breakdown | None = None
+    num_retries: int = 0
 
 
 @record
 class Reply:
-    """The answer to one order: exactly one field is filled."""
+    """The answer to one order: exactly one field is filled; none for a history that cannot be told."""
 
     built: Built | None = None
     step: StepReport | None = None
+    history: Trace | None = None
     failure: Failure | None = None

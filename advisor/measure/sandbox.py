@@ -6,6 +6,7 @@ from types import TracebackType
 from advisor import schema
 from advisor.errors import UsageError
 from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport
+from advisor.predict.trace import Trace
 from advisor.workload.child import Child
 
 
@@ -37,6 +38,18 @@ class Sandbox:
         if isinstance(reply, Failure):
             return reply
         return reply.step or self._child.fail_for_nonsense("no report of the step")
+
+    def evaluate(self, *, timeout_s: float) -> StepReport | Failure:
+        """Run the workload's evaluation or sampling step in the child, if it has one."""
+        reply = self._exchange(Order(action="evaluate"), timeout_s)
+        if isinstance(reply, Failure):
+            return reply
+        return reply.step or self._child.fail_for_nonsense("no report of the evaluation")
+
+    def history(self, *, timeout_s: float) -> Trace | Failure | None:
+        """Every allocation and free since the workload was built, if the device tells."""
+        reply = self._exchange(Order(action="history"), timeout_s)
+        return reply if isinstance(reply, Failure) else reply.history
 
     def close(self) -> None:
         """End the child and everything that it started. Closing twice does nothing."""

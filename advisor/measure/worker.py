@@ -7,10 +7,12 @@ It reads lines of :class:`~advisor.measure.messages.Order` and writes lines of
 import contextlib
 import math
 import time
+from collections.abc import Iterator
 
 from advisor import schema
 from advisor.errors import UsageError, WorkloadError
 from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport
+from advisor.predict.trace import Trace
 from advisor.workload.child import answer_orders
 from advisor.workload.description import describe
 from advisor.workload.load import load_factory, workload_error
@@ -19,6 +21,7 @@ from advisor.workload.protocol import Workload
 
 import torch  # isort: skip - after our own modules, which are quick to fail
 
+from advisor.measure.history import History, collect_cycles, start_history  # isort: skip - imports torch
 from advisor.measure.memory import MemoryMeter, meter_for  # isort: skip - imports torch
 from advisor.workload.build import build_workload  # isort: skip - imports torch
 from advisor.workload.state import static_breakdown  # isort: skip - imports torch
@@ -45,6 +48,10 @@ class Bench:
                 return Reply(built=self._build(order.build))
             if self._stepper is None:
                 raise UsageError("a step was ordered before the workload was built")
+            if order.action == "history":
+                return Reply(history=self._stepper.history())
+            if order.action == "evaluate":
+                return Reply(step=self._stepper.evaluate())
             return Reply(step=self._stepper.step(tracks_memory=order.tracks_memory))
         except NonFiniteLossError as error:
             return Reply(failure=Failure(outcome="non_finite", message=str(error)))
@@ -54,7 +61,7 @@ class Bench:
         except UsageError as error:
             return Reply(failure=Failure(outcome="error", message=str(error), usage_error=True))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            return Reply(failure=self._failure(error, "building the workload" if not self._stepper else "a step"))
+            return Reply(failure=self._failure(error, self._doing(order)))
 
     def _build(self, order: BuildOrder) -> Built:
         device = torch.device(order.device)
@@ -63,9 +70,15 @@ class Bench:
         if order.cap_bytes is not None:
             meter.set_cap(order.cap_bytes)
         self._meter = meter
+        history = start_history(device) if order.keeps_history else None
         workload = build_workload(factory, order.spec, device, order.parameters)
-        self._stepper = Stepper(workload, device, order.micro_batch, order.accumulation, meter)
+        self._stepper = Stepper(workload, device, order.micro_batch, order.accumulation, meter, history)
         return describe(workload, tracking_costs_time=meter.tracking_costs_time)
+
+    def _doing(self, order: Order) -> str:
+        if self._stepper is None:
+            return "building the workload"
+        return "the evaluation" if order.action == "evaluate" else "a step"
 
     def _failure(self, error: BaseException, doing: str) -> Failure:
         kind = classify_error(type(error).__name__, str(error))
@@ -75,7 +88,7 @@ class Bench:
             return Failure(outcome="oom", message=_first_line(error))
         if kind == "size_limit":
             message = f"a size limit of the device, not its memory: {_first_line(error)}"
-            return Failure(outcome="error", message=message, traceback_text=shown.traceback_text)
+            return Failure(outcome="error", message=message, traceback_text=shown.traceback_text, is_size_limit=True)
         return Failure(outcome="error", message=str(shown), traceback_text=shown.traceback_text)
 
 
@@ -87,10 +100,17 @@ class Stepper:
     """Runs optimizer steps, and times and meters them."""
 
     def __init__(
-        self, workload: Workload, device: torch.device, micro_batch: int, accumulation: int, meter: MemoryMeter
+        self,
+        workload: Workload,
+        device: torch.device,
+        micro_batch: int,
+        accumulation: int,
+        meter: MemoryMeter,
+        history: History | None = None,
     ) -> None:
-        self._workload, self._device, self._meter = workload, device, meter
-        self._step = TrainingStep(workload, device, micro_batch, accumulation, meter.phase)
+        self._workload, self._device, self._meter, self._history = workload, device, meter, history
+        self._micro_batch = micro_batch
+        self._step = TrainingStep(workload, device, micro_batch, accumulation, self._phase)
 
     def step(self, *, tracks_memory: bool) -> StepReport:
         """Run one optimizer step and say what it took.
@@ -108,7 +128,7 @@ class Stepper:
         if not math.isfinite(float(loss)):
             raise NonFiniteLossError(f"the loss is {float(loss)}")
         if not tracks_memory:
-            return StepReport(step_s=step_s, peak_reserved_bytes=self._meter.reserved_bytes())
+            return self._report(step_s)
         phase_bytes = self._meter.phase_bytes()
         return StepReport(
             step_s=step_s,
@@ -117,6 +137,36 @@ class Stepper:
             phase_bytes=phase_bytes,
             breakdown=static_breakdown(self._workload),
         )
+
+    def evaluate(self) -> StepReport:
+        """Run the workload's evaluation or sampling step, if it has one."""
+        self._synchronize()
+        started_s = time.perf_counter()
+        if self._workload.eval_step is not None:
+            with self._phase("evaluation"), torch.no_grad():
+                self._workload.eval_step()
+        self._synchronize()
+        return self._report(time.perf_counter() - started_s)
+
+    def history(self) -> Trace | None:
+        """Every allocation and free since the workload was built, if the device tells."""
+        return self._history.trace(self._micro_batch) if self._history is not None else None
+
+    def _report(self, step_s: float) -> StepReport:
+        if self._history is not None:
+            collect_cycles()
+        breakdown = static_breakdown(self._workload) if self._history is not None else None
+        return StepReport(
+            step_s=step_s,
+            peak_reserved_bytes=self._meter.reserved_bytes(),
+            breakdown=breakdown,
+            num_retries=self._meter.num_retries(),
+        )
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        with self._meter.phase(name), self._history.phase(name) if self._history else contextlib.nullcontext():
+            yield
 
     def _synchronize(self) -> None:
         if self._device.type != "cpu":

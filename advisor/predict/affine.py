@@ -65,6 +65,8 @@ def fit(traces: Sequence[Trace]) -> Fit:
         NotAffineError: if the traces do not align, a fourth is needed, or no polynomial up to degree 2 fits.
     """
     ordered = sorted(traces, key=lambda trace: trace.micro_batch)
+    if len(traces) < 3:
+        raise ValueError("two traces to fit and one to check are needed")
     _require_aligned(ordered)
     line = _fit(ordered, 1)
     if line.misfit_frac == 0:
@@ -83,9 +85,28 @@ def fit(traces: Sequence[Trace]) -> Fit:
     )
 
 
+def fit_two(smaller: Trace, larger: Trace) -> Fit:
+    """The law that two traces leave open: straight lines, but never one that would take less than nothing at 0.
+
+    A storage that more than doubles with the batch is no line from a constant: it becomes ``b * batch + c * batch**2``,
+    which is what compares all samples with all. Nothing checks the result but a run at another batch.
+
+    Raises:
+        NotAffineError: if the traces do not align.
+    """
+    _require_aligned([smaller, larger])
+    ratio = larger.micro_batch / smaller.micro_batch
+    at_zero = (max(0.0, (ratio * a - b) / (ratio - 1)) for a, b in zip(smaller.sizes_bytes, larger.sizes_bytes))
+    return Fit(
+        events=smaller.events,
+        micro_batches=(0, smaller.micro_batch, larger.micro_batch),
+        sizes_bytes=(tuple(round(size) for size in at_zero), smaller.sizes_bytes, larger.sizes_bytes),
+        misfit_frac=0.0,
+        optional=frozenset(smaller.optional),
+    )
+
+
 def _require_aligned(traces: Sequence[Trace]) -> None:
-    if len(traces) < 3:
-        raise ValueError("two traces to fit and one to check are needed")
     if traces[0].micro_batch < MIN_MICRO_BATCH:
         raise ValueError(f"a trace at micro-batch {traces[0].micro_batch} says nothing about larger ones")
     first = traces[0]

@@ -30,12 +30,17 @@ _GRACE_S = 5.0
 
 @record
 class Failure:
-    """Why there is no result. ``usage_error``: the workload cannot be used as it was named or built."""
+    """Why there is no result.
+
+    ``usage_error``: the workload cannot be used as it was named or built. ``is_size_limit``: a kernel cannot do so
+    many elements at once, however much memory there is.
+    """
 
     outcome: Outcome
     message: str
     traceback_text: str | None = None
     usage_error: bool = False
+    is_size_limit: bool = False
 
 
 class Child:

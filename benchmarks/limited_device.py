@@ -1,0 +1,65 @@
+"""Workloads on a CPU that has only so many bytes for tensors: a small device whose limit is known to the byte.
+
+The limit is kept by counting the storages of all live tensors; whatever would go beyond ends in PyTorch's own
+out-of-memory error, as on a card. Steps and errors are counted for whoever searches on it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from advisor import Workload
+from advisor.measure.memory import LiveTensors
+from advisor.workload import synthetic
+
+NETS = Path(__file__).resolve().parents[1] / "tests" / "fakes"
+
+
+class LimitedDevice(LiveTensors):
+    """Live tensors may take ``limit_bytes``; on from :meth:`switch_on` to the end of the process."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__("cpu")
+        self.limit_bytes = limit_bytes
+        self.num_errors = 0
+
+    def switch_on(self) -> None:
+        """What is alive already is not counted: it is the program's, not the step's."""
+        self.__enter__()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            self.add(leaf)
+        if self.live_bytes > self.limit_bytes:
+            self.num_errors += 1
+            taken, limit = self.live_bytes, self.limit_bytes
+            del result
+            raise torch.OutOfMemoryError(f"the device is out of memory: {taken} bytes of tensors, it has {limit}")
+        return result
+
+
+def make(device: torch.device, *, kind: str, limit_bytes: int, **parameters: Any) -> Workload:
+    """The workload of this kind; limited on the CPU, and free where it is only traced."""
+    if torch.device(device).type == "cpu" and limit_bytes:
+        LimitedDevice(limit_bytes).switch_on()
+    return build(device, kind, **parameters)
+
+
+def build(device: torch.device, kind: str, **parameters: Any) -> Workload:
+    """``sized``: bytes known beforehand. ``unet``: the trainer's preset. ``transformer``, ``resnet``: small ones."""
+    if kind == "sized":
+        return synthetic.make(device, **parameters)
+    if kind == "unet":
+        from trainer.workload import make as make_preset
+
+        return make_preset(device, **parameters)
+    sys.path.append(str(NETS))
+    import small_nets
+
+    return small_nets.make(device, net=kind, **parameters)
