@@ -65,9 +65,11 @@ def cut(micro_batch: int, effective_batch: int) -> int:
 class NoiseWatch:
     """Tells the stepper how to cut a step, and watches its backward passes where a window is open."""
 
-    def __init__(self, state: TrainState, config: TrainConfig) -> None:
+    def __init__(self, state: TrainState, config: TrainConfig, windows: tuple[NoiseWindow, ...] | None = None) -> None:
+        """Watch these windows, or those that the length of the run allows."""
         self._state, self._batch = state, config.effective_batch
-        self._windows = plan_windows(config.num_steps, is_accumulated=config.accumulation > 1)
+        planned = plan_windows(config.num_steps, is_accumulated=config.accumulation > 1)
+        self._windows = planned if windows is None else windows
         self._open: NoiseWindow | None = None
         self._micro_batch = 0
         self._meter: GradientNoiseMeter | None = None
