@@ -30,7 +30,7 @@ DEVICE_NAMES = {
     "Tesla P100-PCIE-12GB": None,
     "Tesla P100-SXM2-16GB": None,
     "Tesla P40": None,
-    "Tesla P4": None,
+    "Tesla P4": "Tesla P4",
     "Tesla K80": None,
     "Tesla M60": None,
     "Tesla T4": T4,
