@@ -33,6 +33,7 @@ from advisor.predict.terms import Workspaces
 DEVICE_TYPE = "simulated"
 # PyTorch names the reading of a property so.
 _IS_CUDA = torch.Tensor.is_cuda.__get__  # type: ignore[attr-defined]
+_DEVICE_OF = torch.ops.prim.device.default
 _ONE_BY_ONE = (torch.optim.Adafactor,) if hasattr(torch.optim, "Adafactor") else ()  # to save memory, says its page
 _PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
 _TORCH_FOLDER = str(Path(torch.__file__).resolve().parent)
@@ -183,6 +184,8 @@ class Execution(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is _DEVICE_OF and isinstance(args[0], self._fake_type):
+            return args[0].fake_device  # asked for thousands of times a step: by us, by autograd, by optimizers
         on_card = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, self._fake_type)]
         if on_card and func is torch.ops.aten._local_scalar_dense.default:
             return value_of(args[0])
