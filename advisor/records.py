@@ -516,27 +516,3 @@ class Progress:
     remaining_s: Claim
     peak_reserved_bytes: int | None
     next_milestone_samples: int | None
-
-
-@record
-class ClassifierAccuracy:
-    """Accuracy on held-out real items of one classifier, by what it was trained on (0 to 1)."""
-
-    classifier: str
-    num_test_items: int
-    real_only: float
-    synthetic_only: float
-    real_and_synthetic: float
-
-
-@record
-class Evaluation:
-    """``RUN/evaluation.json``: what the generated items are good for."""
-
-    schema: Literal["cfgadvise.evaluation/1"] = "cfgadvise.evaluation/1"
-    checkpoint_samples: int
-    num_generated: int
-    guidance: float
-    sampling_steps: int
-    accuracy: ClassifierAccuracy | None
-    notes: tuple[Note, ...] = ()

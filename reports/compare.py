@@ -177,7 +177,5 @@ def _best_loss(run: RunView) -> Claim:
 
 def _accuracy(run: RunView, part: str) -> Claim:
     accuracy = run.evaluation.accuracy if run.evaluation else None
-    value = getattr(accuracy, part) if accuracy else None
-    error = (value * (1 - value) / accuracy.num_test_items) ** 0.5 if accuracy and value is not None else 0.0
-    low, high = (None, None) if value is None else (max(0.0, value - 2 * error), min(1.0, value + 2 * error))
-    return Claim(value=value, low=low, high=high, basis="measured", source=f"evaluation.json: {part}")
+    known: Claim | None = getattr(accuracy, part) if accuracy else None
+    return known or Claim(value=None, basis="measured", source=f"evaluation.json: {part}")

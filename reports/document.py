@@ -1,12 +1,12 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, measured, outcome, plan, schedule, troubles
+from reports import choices, measured, outcome, plan, quality, schedule, troubles
 from reports.blocks import Document, Lang, Section
 from reports.run import RunView
 from reports.wording import Wording, day
 
-__all__ = ["Document", "build_document"]
+__all__ = ["Document", "build_document", "evaluation_document"]
 
 
 def build_document(advice: Advice | None, run: RunView | None, lang: Lang) -> Document:
@@ -76,7 +76,27 @@ def _happened(advice: Advice | None, run: RunView | None, w: Wording) -> tuple[S
     if run is None:
         return ()
     actual = outcome.actual(run, w) if advice is None else outcome.predicted_and_actual(advice, run, w)
-    return actual, outcome.quality(run, w), outcome.samples(run, w), outcome.configuration(run, w)
+    return (
+        actual,
+        quality.quality(run, w),
+        quality.checkpoint_choice(run, w),
+        outcome.samples(run, w),
+        outcome.configuration(run, w),
+    )
+
+
+def evaluation_document(run: RunView, lang: Lang) -> Document:
+    """What an evaluation found, without the rest of the run's report."""
+    w = Wording(lang, run.device_kind)
+    sections = (quality.quality(run, w), quality.checkpoint_choice(run, w), outcome.samples(run, w))
+    return Document(
+        lang=lang,
+        title=w.messages.section_quality,
+        subtitle=run.name,
+        legend=w.legend(),
+        marks=w.marks,
+        sections=sections,
+    )
 
 
 def _explained(advice: Advice, run: RunView | None, w: Wording) -> tuple[Section, ...]:

@@ -3,12 +3,12 @@
 import dataclasses
 
 from advisor import units
-from advisor.records import Advice, Claim, ClassifierAccuracy
-from reports import charts
+from advisor.records import Advice, Claim
+from reports import charts, quality
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Line, Paragraph, Picture, Section, Table, say
 from reports.run import RunView, SampleGrid
 from reports.schedule import option_run, predicted_run_s
-from reports.wording import Wording, day, exact
+from reports.wording import Wording, day
 
 NUM_GRIDS_SHOWN = 6
 NOT_PREDICTED = Claim(value=None, basis="predicted", source="not measured")
@@ -115,58 +115,13 @@ def _what_happened(run: RunView, w: Wording) -> list[Block]:
     return [Bullets(items=tuple(items))] if items else []
 
 
-# ---- quality and samples ------------------------------------------------------------------------
-
-
-def quality(run: RunView, w: Wording) -> Section:
-    """What the generated items are good for: accuracies of a classifier on held-out real items."""
-    m, evaluation = w.messages, run.evaluation
-    if evaluation is None or evaluation.accuracy is None:
-        return Section(id="quality", title=m.section_quality, blocks=(Paragraph(line=(m.quality_unknown,)),))
-    accuracy = evaluation.accuracy
-    how = m.quality_how.format(
-        classifier=m.source(accuracy.classifier),
-        test=units.format_count(accuracy.num_test_items),
-        generated=units.format_count(evaluation.num_generated),
-        checkpoint=units.format_count(evaluation.checkpoint_samples),
-        guidance=f"{evaluation.guidance:g}",
-        steps=evaluation.sampling_steps,
-    )
-    columns = (Column(title=m.column_trained_on, numeric=False), Column(title=m.column_accuracy))
-    rows = tuple(((name,), (figure,)) for name, figure in _accuracies(accuracy, w))
-    blocks: list[Block] = [Paragraph(line=(how,)), Table(columns=columns, rows=rows), _judged(accuracy, w)]
-    if evaluation.notes:
-        blocks.append(Bullets(items=tuple(Bullet(mark="i", line=w.note(note)) for note in evaluation.notes)))
-    return Section(id="quality", title=m.section_quality, blocks=tuple(blocks))
-
-
-def _accuracies(accuracy: ClassifierAccuracy, w: Wording) -> list[tuple[str, Figure]]:
-    m = w.messages
-
-    def measured(value: float, name: str) -> Figure:
-        return w.percent(Claim(value=value, basis="measured", source=f"evaluation.json: {name}"))
-
-    return [
-        (m.real_only, measured(accuracy.real_only, "real_only")),
-        (m.synthetic_only, measured(accuracy.synthetic_only, "synthetic_only")),
-        (m.real_and_synthetic, measured(accuracy.real_and_synthetic, "real_and_synthetic")),
-    ]
-
-
-def _judged(accuracy: ClassifierAccuracy, w: Wording) -> Paragraph:
-    """Whether the synthetic items helped, beyond what one test item more or less would change."""
-    m, gain = w.messages, accuracy.real_and_synthetic - accuracy.real_only
-    one_error = (accuracy.real_only * (1 - accuracy.real_only) / accuracy.num_test_items) ** 0.5
-    template = m.quality_helps if gain > 2 * one_error else m.quality_hurts if gain < -2 * one_error else m.quality_same
-    points = Claim(value=gain, basis="measured", source="evaluation.json: real_and_synthetic - real_only")
-    error = exact(2 * one_error, "2 sqrt(p (1 - p) / n)")
-    return Paragraph(line=say(template, gain=w.points(points), error=w.margin(error)))
+# ---- samples ------------------------------------------------------------------------------------
 
 
 def samples(run: RunView, w: Wording) -> Section:
-    """The newest sample grids, by relative path."""
+    """Real items, sample grids of the run, and the generated items that are nearest to training items."""
     m = w.messages
-    blocks = tuple(
+    grids = tuple(
         Picture(
             path=grid.path,
             caption=m.grid_at.format(samples=units.format_count(grid.samples))
@@ -175,8 +130,13 @@ def samples(run: RunView, w: Wording) -> Section:
         )
         for grid in _spread(run.grids)
     )
-    note: tuple[Block, ...] = (Paragraph(line=(m.samples_note if blocks else m.samples_none,)),)
-    return Section(id="samples", title=m.section_samples, blocks=note + blocks)
+    blocks = (
+        Paragraph(line=(m.samples_note if grids else m.samples_none,)),
+        *quality.real_picture(run, w),
+        *grids,
+        *quality.closest_pairs(run, w),
+    )
+    return Section(id="samples", title=m.section_samples, blocks=blocks)
 
 
 def _spread(grids: tuple[SampleGrid, ...]) -> tuple[SampleGrid, ...]:

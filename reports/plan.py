@@ -155,9 +155,8 @@ def _run_quality(run: RunView, w: Wording) -> list[Block]:
     accuracy = run.evaluation.accuracy if run.evaluation else None
     if accuracy is None:
         return []
-    synthetic = Claim(value=accuracy.synthetic_only, basis="measured", source="evaluation.json: synthetic_only")
-    real = Claim(value=accuracy.real_only, basis="measured", source="evaluation.json: real_only")
-    return [Paragraph(line=say(w.messages.verdict_quality, synthetic=w.percent(synthetic), real=w.percent(real)))]
+    synthetic, real = w.percent(accuracy.synthetic_only), w.percent(accuracy.real_only)
+    return [Paragraph(line=say(w.messages.verdict_quality, synthetic=synthetic, real=real))]
 
 
 # ---- machine ------------------------------------------------------------------------------------

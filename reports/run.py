@@ -17,7 +17,8 @@ from tomlkit.exceptions import TOMLKitError
 
 from advisor import schema, storage
 from advisor.errors import UsageError
-from advisor.records import Advice, Claim, Evaluation, Note, record
+from advisor.evaluation import Evaluation
+from advisor.records import Advice, Claim, Note, record
 from reports.folder import number, read_log, read_plain, read_record, whole
 
 Status = Literal["finished", "interrupted", "unfinished"]

@@ -7,6 +7,7 @@ from advisor import units
 from advisor.records import Advice, Claim, Milestone, Option
 from reports.blocks import Block, Column, Figure, Line, Paragraph, Section, Table
 from reports.charts import validation_loss
+from reports.quality import plain_figures, real_figures
 from reports.run import RunView, TrainPoint, ValidationPoint
 from reports.wording import Wording
 
@@ -81,8 +82,9 @@ def passed(advice: Advice | None, run: RunView, w: Wording) -> Section:
         Column(title=m.column_time_actual),
         Column(title=m.column_train_loss),
         Column(title=m.column_validation_loss),
+        *([Column(title=title) for title in _judged_titles(w)] if run.evaluation else []),
     ]
-    rows = tuple(_row(samples, advice, run, w) for samples in looks)
+    rows = (*(_row(samples, advice, run, w) for samples in looks), *_real_row(len(columns), run, w))
     blocks: list[Block] = [Paragraph(line=(m.milestones_run.format(num=len(looks)),))]
     blocks += [Table(columns=tuple(columns), rows=rows), Paragraph(line=(m.milestones_no_loss,))]
     return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
@@ -106,7 +108,29 @@ def _row(samples: int, advice: Advice | None, run: RunView, w: Wording) -> tuple
         (_shown(w.duration(_logged(train.elapsed_s if train else None, "elapsed_s"))),),
         (_shown(w.loss(_logged(train.loss if train else None, "loss"))),),
         (_shown(w.loss(_logged(loss, "validation"))),),
+        *_judged(run, samples, batch, w),
     )  # fmt: skip
+
+
+def _judged_titles(w: Wording) -> tuple[str, str, str]:
+    return w.messages.column_copies, w.messages.column_kid, w.messages.column_recognised
+
+
+def _judged(run: RunView, samples: int, batch: int, w: Wording) -> tuple[Line, ...]:
+    """What was found in the items that the milestone's checkpoint generates."""
+    if run.evaluation is None:
+        return ()
+    near = (one for one in run.evaluation.checkpoints if 0 <= one.samples - samples < max(batch, 1))
+    return tuple((_shown(figure),) for figure in plain_figures(next(near, None), w)[:3])
+
+
+def _real_row(num_columns: int, run: RunView, w: Wording) -> tuple[tuple[Line, ...], ...]:
+    """The same figures of real items, as what the last columns could reach at best."""
+    real = real_figures(run.evaluation, w) if run.evaluation else None
+    if real is None:
+        return ()
+    blank: tuple[Line, ...] = (("-",),) * (num_columns - 1 - len(real))
+    return (((w.messages.row_real,), *blank, *((_shown(figure),) for figure in real)),)
 
 
 def _shown(figure: Figure) -> Figure | str:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("advisor", "trainer", "reports")
-FOUNDATIONS = ("errors", "units", "schema", "notebook", "records", "storage")
+FOUNDATIONS = ("errors", "units", "schema", "notebook", "records", "evaluation", "storage")
 LAYERS = (
     tuple(f"advisor.{name}" for name in FOUNDATIONS),
     ("advisor.hardware", "advisor.workload"),

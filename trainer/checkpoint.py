@@ -1,7 +1,7 @@
 """Checkpoints: written as a whole, found again by their progress, never trusted unread."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from advisor import storage
@@ -26,9 +26,17 @@ def list_checkpoints(root: Path) -> list[Path]:
 
 
 def save_checkpoint(
-    root: Path, samples_seen: int, files: Mapping[str, bytes], keep: int, disk: storage.DiskOperations = storage.DISK
+    root: Path,
+    samples_seen: int,
+    files: Mapping[str, bytes],
+    keep: int,
+    disk: storage.DiskOperations = storage.DISK,
+    *,
+    also_keep: Collection[int] = (),
 ) -> Path:
     """Write a checkpoint, then delete all but the newest ``keep``; never the other way round.
+
+    Those that had seen one of ``also_keep`` samples stay, however old they are.
 
     Raises:
         StorageError: if it cannot be written; older checkpoints are untouched then.
@@ -36,7 +44,8 @@ def save_checkpoint(
     folder = checkpoint_folder(root, samples_seen)
     storage.write_folder(folder, files, disk)
     for old in list_checkpoints(root)[max(keep, 2) :]:
-        storage.remove_folder(old, disk)
+        if samples_of(old) not in also_keep:
+            storage.remove_folder(old, disk)
     return folder
 
 

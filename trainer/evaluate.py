@@ -1,97 +1,230 @@
-"""What generated pictures are good for: a classifier trained on them, tested on held-out real ones.
+"""Judging the checkpoints of a run: generate, judge, choose, and keep ``evaluation.json``.
 
-This cannot be faked by blurry or mixed-up pictures, and it is what many users want pictures for.
+Training does it cheaply at milestones and at its end; ``cfgadvise evaluate`` does it in full.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
 
-from advisor.records import ClassifierAccuracy, Evaluation, Note
+from advisor import schema, storage
+from advisor.evaluation import CheckpointEvaluation, Evaluation, Judgement, SamplingAdvice, Select
+from advisor.records import Note
+from trainer.checkpoint import list_checkpoints, samples_of
+from trainer.config import TrainConfig
 from trainer.data import Pictures, Split
+from trainer.diffusion import Objective
+from trainer.evaluation_file import read_evaluation
+from trainer.folder import RunFolder
+from trainer.judge import sweep as sweeping
+from trainer.judge.choice import choose, stop_reason
+from trainer.judge.findings import findings
+from trainer.judge.judge import Judge
+from trainer.judge.spaces import Encoder
 from trainer.latents import Codec
 from trainer.notes import note
-from trainer.sampling import generate
+from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.validation import fixed_tuples, tuple_losses
 
 MAX_GENERATED = 1000
-# Sampling one picture costs about as much as training on 20 / 3; this keeps it near 15 % of a run.
+MAX_AT_MILESTONE = 256
+MIN_AT_MILESTONE = 64  # fewer say next to nothing: no copy among 64 may still be 6 %
+# Sampling one picture costs about as much as training on 20 / 3; this keeps the evaluation at the end
+# near 15 % of a run, and those at the milestones together below 7 %.
 _TRAINING_SAMPLES_PER_GENERATED = 40
-_MAX_SIDE = 32
+_TRAINING_SAMPLES_PER_MILESTONE_GENERATED = 100
+_MAX_GRID_CLASSES = 64
 
 
 def num_to_generate(training_samples: int, num_classes: int) -> int:
-    """How many pictures an evaluation draws: the same number for every class."""
-    wanted = min(MAX_GENERATED, training_samples // _TRAINING_SAMPLES_PER_GENERATED)
-    return max(1, wanted // num_classes) * num_classes
+    """How many pictures the evaluation at the end of a run draws: the same number for every class."""
+    return _even(min(MAX_GENERATED, training_samples // _TRAINING_SAMPLES_PER_GENERATED), num_classes)
 
 
-def evaluate(
-    model: UNet2DModel,
-    codec: Codec,
-    pictures: Pictures,
-    split: Split,
-    *,
-    num_generated: int,
-    num_steps: int,
-    seed: int,
-    checkpoint_samples: int,
-    on_note: Callable[[Note], None] = lambda _: None,
-) -> Evaluation:
-    """Generate pictures of every class and judge them by a classifier.
-
-    They are drawn without guidance (1.0): guidance narrows each class, and a classifier needs its
-    variety.
-    """
-    on_note(note("generating", count=num_generated))
-    labels = np.arange(num_generated) % len(pictures.classes)
-    x_NCHW = generate(model, torch.from_numpy(labels), seed=seed, num_steps=num_steps, guidance=1.0)
-    accuracy, notes = None, []
-    if len(pictures.classes) < 2 or not len(split.held_out):
-        notes.append(note("no_classifier"))
-    else:
-        accuracy = classifier_accuracy(codec.decode(x_NCHW), labels, pictures, split)
-    return Evaluation(
-        checkpoint_samples=checkpoint_samples,
-        num_generated=num_generated,
-        guidance=1.0,
-        sampling_steps=num_steps,
-        accuracy=accuracy,
-        notes=tuple(notes),
-    )
+def num_at_milestone(training_samples: int, num_milestones: int, num_classes: int) -> int:
+    """How many pictures are judged at each milestone; 0 if that would cost too much or say too little."""
+    affordable = training_samples // _TRAINING_SAMPLES_PER_MILESTONE_GENERATED // max(1, num_milestones - 1)
+    wanted = _even(min(MAX_AT_MILESTONE, affordable), num_classes)
+    return wanted if min(wanted, affordable) >= MIN_AT_MILESTONE else 0
 
 
-def classifier_accuracy(
-    generated: NDArray[np.uint8], generated_labels: NDArray[np.int64], pictures: Pictures, split: Split
-) -> ClassifierAccuracy:
-    """Accuracies of the same classifier trained on real, on generated, and on both kinds of pictures."""
-    channels = generated.shape[1]
-    real = np.repeat(pictures.pixels, channels // pictures.pixels.shape[1], axis=1)
-    real_x, fake_x = _features(real), _features(generated)
-    train_x, train_y = real_x[split.train], pictures.labels[split.train]
-    test_x, test_y = real_x[split.held_out], pictures.labels[split.held_out]
-
-    def accuracy(x: NDArray[np.float32], y: NDArray[np.int64]) -> float:
-        from sklearn.svm import SVC  # scikit-learn takes a second to import, and only evaluation needs it
-
-        return float(SVC(C=10).fit(x, y).score(test_x, test_y))
-
-    return ClassifierAccuracy(
-        classifier="support vector machine (RBF kernel, C = 10) on pixels",
-        num_test_items=len(test_y),
-        real_only=accuracy(train_x, train_y),
-        synthetic_only=accuracy(fake_x, generated_labels),
-        real_and_synthetic=accuracy(np.concatenate([train_x, fake_x]), np.concatenate([train_y, generated_labels])),
-    )
+def _even(count: int, num_classes: int) -> int:
+    return max(1, count // num_classes) * num_classes
 
 
-def _features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels from 0 to 1, one row a picture; large pictures are averaged down to at most 32 pixels."""
-    num_items, channels, height, width = pixels.shape
-    factor = max(1, height // _MAX_SIDE)
-    cropped = pixels[:, :, : height - height % factor, : width - width % factor].astype(np.float32) / 255
-    blocks = cropped.reshape(num_items, channels, height // factor, factor, width // factor, factor)
-    features: NDArray[np.float32] = blocks.mean(axis=(3, 5)).reshape(num_items, -1)
-    return features
+class Evaluator:
+    """Judges models of one run, and writes down what it finds after each."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: TrainConfig,
+        pictures: Pictures,
+        split: Split,
+        x_NCHW: torch.Tensor,
+        codec: Codec,
+        *,
+        encoder: Encoder | None = None,
+        select: Select = "kid",
+        on_note: Callable[[Note], None] = lambda _: None,
+    ) -> None:
+        """Nothing is computed before the first model is judged.
+
+        Args:
+            folder: the run.
+            config: what it was trained with.
+            pictures: its data.
+            split: which of them were trained on.
+            x_NCHW: the data as the network sees them.
+            codec: makes pictures of what the network makes.
+            encoder: features of a local network to judge in.
+            select: by what the checkpoint to use is chosen.
+            on_note: is told what is being done.
+        """
+        self._folder, self._config, self._codec = folder, config, codec
+        self._pictures, self._split, self._x_NCHW = pictures, split, x_NCHW
+        self._encoder, self._select, self._on_note = encoder, select, on_note
+        self._judge: Judge | None = None
+
+    @property
+    def num_at_milestone(self) -> int:
+        """Pictures that are judged at each milestone."""
+        config = self._config
+        return num_at_milestone(config.samples, config.num_milestones, len(self._pictures.classes))
+
+    @property
+    def num_at_end(self) -> int:
+        """Pictures that are judged at the end of training."""
+        return num_to_generate(self._config.samples, len(self._pictures.classes))
+
+    def _prepared(self) -> Judge:
+        if self._judge is None:
+            self._judge = Judge(self._pictures, self._split, self._x_NCHW, self._codec, encoder=self._encoder)
+        return self._judge
+
+    # ---- one checkpoint -------------------------------------------------------------------------
+
+    def evaluate(
+        self, model: Any, samples: int, *, counts: Sequence[tuple[float, int]], whole: bool = True
+    ) -> CheckpointEvaluation:
+        """Judge a model that has seen so many samples, and write that down.
+
+        Args:
+            model: with averaged weights.
+            samples: that it had seen.
+            counts: guidance scales, and how many pictures to make with each.
+            whole: also train classifiers on the pictures made without guidance, which costs most.
+        """
+        self._on_note(note("judging", samples=samples))
+        found = CheckpointEvaluation(
+            samples=samples,
+            judgements=tuple(
+                self._judged(model, samples, guidance, self._config.sampling_steps, count, whole=whole)
+                for guidance, count in counts
+            ),
+            validation_losses=self._validation_losses(model),
+        )
+        self._keep(found)
+        return found
+
+    def plan(self, num_plain: int, num_guided: int) -> list[tuple[float, int]]:
+        """Pictures without guidance, and with the run's own if that is another."""
+        plan = [(1.0, num_plain)]
+        return plan if self._config.guidance == 1 else [*plan, (self._config.guidance, num_guided)]
+
+    def _judged(
+        self, model: Any, samples: int, guidance: float, steps: int, count: int, *, whole: bool, draws: bool = True
+    ) -> Judgement:
+        label_N: NDArray[np.int64] = np.arange(_even(count, len(self._pictures.classes))) % len(self._pictures.classes)
+        x_NCHW = generate(model, torch.from_numpy(label_N), seed=self._config.seed, num_steps=steps, guidance=guidance)
+        judgement, sheet = self._prepared().judge(
+            x_NCHW, label_N, guidance=guidance, sampling_steps=steps, whole=whole and guidance == 1
+        )
+        if sheet is None or judgement.copies is None or not draws:
+            return judgement
+        path = self._folder.evaluation_pictures / f"pairs-{samples}-{guidance:g}.png"
+        storage.write_atomically(path, png_bytes(sheet))
+        copies = dataclasses.replace(judgement.copies, sheet=f"{path.parent.name}/{path.name}")
+        return dataclasses.replace(judgement, copies=copies)
+
+    def _validation_losses(self, model: Any) -> tuple[float, ...]:
+        device = next(model.parameters()).device
+        held_N = torch.from_numpy(self._split.held_out).to(self._x_NCHW.device)
+        label_N = torch.from_numpy(self._pictures.labels).to(self._x_NCHW.device)
+        tuples = fixed_tuples(self._x_NCHW[held_N].to(device), label_N[held_N].to(device), self._config.seed)
+        if tuples is None:
+            return ()
+        losses_V = tuple_losses(model, tuples, Objective(device, self._config.min_snr_gamma))
+        return tuple(round(loss, 6) for loss in losses_V.tolist())
+
+    # ---- all of them ----------------------------------------------------------------------------
+
+    def _keep(self, found: CheckpointEvaluation) -> None:
+        before = read_evaluation(self._folder)
+        others = [one for one in (before.checkpoints if before else ()) if one.samples != found.samples]
+        checkpoints = tuple(sorted([*others, found], key=lambda one: one.samples))
+        sampling = before.sampling if before else None
+        self._write(checkpoints, sampling)
+
+    def _write(self, checkpoints: tuple[CheckpointEvaluation, ...], sampling: SamplingAdvice | None) -> None:
+        kept = {samples_of(path) for path in list_checkpoints(self._folder.checkpoints)}
+        newest = checkpoints[-1].samples  # in training it is judged before it is saved
+        choice = choose(checkpoints, self._select, kept={*kept, newest})
+        is_current = sampling is not None and choice is not None and sampling.checkpoint_samples == choice.samples
+        evaluation = Evaluation(
+            num_train_items=len(self._split.train),
+            num_held_out_items=len(self._split.held_out),
+            checkpoints=checkpoints,
+            choice=choice,
+            sampling=sampling if is_current else None,
+            real_grid=self._real_grid(),
+        )
+        evaluation = dataclasses.replace(evaluation, findings=findings(evaluation))
+        storage.write_atomically(self._folder.evaluation, schema.to_json(evaluation) + "\n")
+
+    def _real_grid(self) -> str:
+        """Training pictures in the layout of a sample grid, to look at beside it."""
+        path = self._folder.evaluation_pictures / "real.png"
+        if not path.exists():
+            classes = self._pictures.classes[:_MAX_GRID_CLASSES]
+            train, label_N = self._split.train, self._pictures.labels
+            members = [train[label_N[train] == k] for k in range(len(classes))]
+            num_rows = len(grid_labels(len(classes))) // len(classes)
+            chosen = [one[row % len(one)] for row in range(num_rows) for one in members]
+            storage.write_atomically(path, png_bytes(draw_grid(self._pictures.pixels[chosen], classes)))
+        return f"{path.parent.name}/{path.name}"
+
+    def known(self) -> Evaluation | None:
+        """What has been written down so far."""
+        return read_evaluation(self._folder)
+
+    def chosen_samples(self) -> tuple[int, ...]:
+        """The checkpoint that is best so far, which has to be kept; empty before any was judged."""
+        known = self.known()
+        return (known.choice.samples,) if known and known.choice else ()
+
+    def stop_reason(self) -> Note | None:
+        """Why training may stop now; ``None`` if it should go on."""
+        known = self.known()
+        return stop_reason(known.checkpoints, self._config.samples) if known else None
+
+    def advise_sampling(self, model: Any, samples: int, num_generated: int = sweeping.NUM_GENERATED) -> None:
+        """Try guidance scales and numbers of steps with the chosen checkpoint, and write down what is best."""
+        self._on_note(note("sweeping", samples=samples))
+
+        def trial(guidance: float, steps: int) -> Judgement:
+            return self._judged(model, samples, guidance, steps, num_generated, whole=False, draws=False)
+
+        advised = sweeping.sweep(
+            trial,
+            guidance=self._config.guidance,
+            sampling_steps=self._config.sampling_steps,
+            checkpoint_samples=samples,
+        )
+        known = self.known()
+        if known is not None:
+            self._write(known.checkpoints, advised)

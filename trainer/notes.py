@@ -11,19 +11,100 @@ NOTES: dict[str, str] = {
     "already_finished": "{path} is finished; for another run choose another --out.",
     "encoding": "Encoding {count:count} pictures with the VAE; this is done once.",
     "samples_drawn": "Samples after {samples:count} pictures seen: {path}",
-    "generating": "Generating {count:count} pictures to evaluate.",
-    "no_classifier": "No classifier was trained: that takes two classes and held-out pictures.",
     "data_animated": "{count} animated pictures: only the first frame is used ({names}).",
     "data_one_picture": "There is only one picture: the result can only be a copy of it.",
+    "batch_repeats": "{num_train} training pictures, batch {batch}: each comes {times:ratio} times in every batch.",
+    "not_compiled": "The network could not be compiled and runs as it is, with the same numbers: {problem}",
+    "micro_batch_halved": "Out of memory: micro-batch {before} becomes {after}, the effective batch stays the same.",
     "other_batch_from_here": (
         "The gradient noise scale is {value:count} samples ({low:count} to {high:count}) at {share:percent} of the run:"
         " from here micro-batch {micro_batch} x accumulation {accumulation} with learning rate {lr:lr} would take"
         " {ratio:ratio} of the time to the same progress ({ratio_low:ratio} to {ratio_high:ratio})."
         " Nothing was changed: the batch of a run stays what it is."
     ),
-    "batch_repeats": "{num_train} training pictures, batch {batch}: each comes {times:ratio} times in every batch.",
-    "micro_batch_halved": "Out of memory: micro-batch {before} becomes {after}, the effective batch stays the same.",
     "save_failed": "No checkpoint at {samples:count} samples: {problem}",
+    "tracker_failed": "The tracker {name} failed and is left out from here on: {problem}. Training goes on.",
+    # ---- the judgement of generated pictures
+    "sweeping": "Trying guidance scales and numbers of steps with the checkpoint at {samples:count} samples.",
+    "judging": "Judging the checkpoint at {samples:count} samples.",
+    "checkpoint_copies": (
+        "{share:percent} of {count} generated pictures are copies (up to {high:percent}; held-out pictures "
+        "{control:percent}, allowed {allowance:percent} more)."
+    ),
+    "checkpoint_rising": (
+        "The validation loss in noise bucket {bucket} of {buckets} rose twice running (p {p}, limit {limit})."
+    ),
+    "choice_kid": (
+        "Lowest KID ({value}) of {feasible} feasible checkpoints among {count}; within its error the earliest."
+    ),
+    "choice_classifier": (
+        "Best classifier trained on its pictures ({value:percent} right) of {feasible} feasible checkpoints among "
+        "{count}; within its error the earliest."
+    ),
+    "choice_validation": (
+        "Lowest validation loss of {feasible} feasible checkpoints among {count}: too few held-out pictures for a KID."
+    ),
+    "choice_last": "The last of {feasible} feasible checkpoints among {count}: nothing was held out to judge by.",
+    "choice_none_feasible": (
+        "None of {count} checkpoints is free of copies or of overfitting; at {samples:count} samples copies are "
+        "fewest ({share:percent})."
+    ),
+    "stop_infeasible": (
+        "Checkpoints at {before:count} and {samples:count} samples both copy or overfit: more training makes it worse."
+    ),
+    "stop_flat": (
+        "Neither validation loss (change within {limit:percent}) nor KID improved from {before:count} to "
+        "{samples:count} samples."
+    ),
+    "sampling_advised": (
+        "Guidance {guidance} with {steps} steps: the smallest at which neither KID ({kid}, {count} pictures) nor the "
+        "share of recognised classes ({recognised:percent}) is clearly worse than at the best."
+    ),
+    "found_copies": (
+        "Copies: {share:percent} of {count} pictures at guidance {guidance} (up to {high:percent}), held-out pictures "
+        "{control:percent}, at {samples:count} samples with {num_train} training pictures. Use the chosen checkpoint; "
+        "to train longer, add pictures, remove duplicates, or stop earlier."
+    ),
+    "found_guidance": (
+        "Guidance {guidance} is too strong: KID {kid} (at least {low}), without guidance {plain} (at most "
+        "{plain_high}); variety inside a class is {diversity:percent} of that of real pictures. Use {advised}."
+    ),
+    "found_unjudged": (
+        "Whether the classes are told apart cannot be judged: the classifier recognises only {real:percent} of "
+        "held-out real pictures (guessing {chance:percent}), {share:percent} of {count} generated ones. It needs more "
+        "real pictures a class, or --features."
+    ),
+    "found_alike": (
+        "The classes are not told apart: {share:percent} of {count} generated pictures are recognised (up to "
+        "{high:percent}), guessing {chance:percent}, real pictures {real:percent}."
+    ),
+    "found_partly": (
+        "The classes are told apart in part: {share:percent} of {count} generated pictures are recognised "
+        "({low:percent} to {high:percent}), real pictures {real:percent}."
+    ),
+    "found_apart": (
+        "The classes are told apart: {share:percent} of {count} generated pictures are recognised ({low:percent} to "
+        "{high:percent}), real pictures {real:percent}, guessing {chance:percent}."
+    ),
+    "found_confused": "Most often {asked} is taken for {judged}: {share:percent} of its pictures.",
+    "remedy_guidance": (
+        "What to change: guidance {guidance}. With it {share:percent} are recognised instead of {before:percent}."
+    ),
+    "remedy_longer": (
+        "What to change: train longer. The share recognised rose from {before:percent} at {first:count} samples to "
+        "{share:percent} at {samples:count}; try --samples {longer}."
+    ),
+    "remedy_condition": (
+        "What to change: neither guidance nor longer training raised it. Add pictures of each class, lower "
+        "label_dropout, or take a larger preset."
+    ),
+    "found_narrow": (
+        "Too little variety: pictures of a class are {diversity:percent} as far apart as real ones, least in "
+        "{narrowest}. Lower the guidance, or take an earlier checkpoint."
+    ),
+    "found_few_held_out": (
+        "Only {count} pictures are held out; below {least} there is no KID. Raise held_out_frac in another run."
+    ),
 }
 
 

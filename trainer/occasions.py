@@ -18,8 +18,10 @@ from trainer.card import CardWatch
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.diffusion import Objective
+from trainer.evaluate import MAX_AT_MILESTONE, Evaluator
 from trainer.folder import RunFolder
 from trainer.journal import Journal, RemainingTime
+from trainer.judge.choice import copying
 from trainer.latents import Codec
 from trainer.loop import Due, Stepper, Window
 from trainer.noise import NoiseReport
@@ -84,12 +86,14 @@ class Occasions:
         identity: Mapping[str, Any],
         memory: PeakMemory,
         device_name: str,
+        evaluator: Evaluator,
         advice: Advice | None = None,
     ) -> None:
         self._folder, self._config, self._state, self._stepper = folder, config, state, stepper
         self._journal, self._observers, self._codec = journal, observers, codec
         self._classes, self._num_train, self._held_out = classes, num_train, held_out
         self._identity, self._memory, self._device_name = identity, memory, device_name
+        self._evaluator = evaluator
         self._objective = Objective(state.model.device, config.min_snr_gamma)
         self._remaining = RemainingTime(state.samples_seen)
         self._card = CardWatch(state.model.device, state.optimizer)
@@ -199,13 +203,36 @@ class Occasions:
         storage.write_atomically(path, png_bytes(draw_grid(self._codec.decode(x_NCHW), classes)))
         self._journal.event("sample", self._state.samples_seen, path=f"samples/{path.name}", milestone=k)
         self._observers.on_note(note("samples_drawn", samples=self._state.samples_seen, path=str(path)))
+        if self._state.samples_seen < self._config.samples:
+            self._judge(self._evaluator.num_at_milestone)
+
+    def _judge(self, num_generated: int) -> None:
+        """Look for copies and the like in a few pictures, where that is affordable; at the end it is done in full."""
+        if not num_generated:
+            return
+        found = self._evaluator.evaluate(
+            self._averaged, self._state.samples_seen, counts=[(1.0, num_generated)], whole=False
+        )
+        said = copying(found.plain)
+        if said is not None:
+            self.warn(said)
+
+    def judge_in_full(self) -> None:
+        """Judge the end of the run as ``cfgadvise evaluate`` would: with and without guidance, and by classifiers."""
+        evaluator = self._evaluator
+        plan = evaluator.plan(evaluator.num_at_end, min(MAX_AT_MILESTONE, evaluator.num_at_end))
+        evaluator.evaluate(self.averaged_model(), self._state.samples_seen, counts=plan)
 
     def checkpoint(self) -> None:
         """Save; a full disk is survived twice, since the next attempt may find room."""
         try:
             files = self._state.to_files({**self._identity, "ema_width": self.ema_width})
             path = save_checkpoint(
-                self._folder.checkpoints, self._state.samples_seen, files, self._config.keep_checkpoints
+                self._folder.checkpoints,
+                self._state.samples_seen,
+                files,
+                self._config.keep_checkpoints,
+                also_keep=self._evaluator.chosen_samples(),
             )
         except StorageError as error:
             self._failed_saves += 1

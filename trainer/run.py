@@ -1,7 +1,7 @@
 """One run in one folder: started or resumed, trained, evaluated, exported.
 
 RUN/ holds config.toml, advice.json, dataset.json, metrics.jsonl, events.jsonl, samples/sample-<k>.png,
-checkpoints/ckpt-<samples>/, pipeline/, evaluation.json and run.lock.
+checkpoints/ckpt-<samples>/, pipeline/, evaluation.json, evaluation/ and run.lock.
 """
 
 import json
@@ -12,12 +12,12 @@ import torch
 
 from advisor import schema, storage
 from advisor.errors import DataError, Interrupted, NonFiniteError, UsageError
-from advisor.records import Advice, Evaluation, Note
+from advisor.records import Advice, Note
 from trainer.checkpoint import load_newest
 from trainer.config import TrainConfig, changed_fields, preset_named, to_toml, updated_toml
 from trainer.data import Pictures, Split
 from trainer.ema import Ema
-from trainer.evaluate import evaluate, num_to_generate
+from trainer.evaluate import Evaluator
 from trainer.folder import RunFolder, stored_advice, stored_config
 from trainer.journal import Journal
 from trainer.latents import Codec, encoded, load_codec
@@ -28,6 +28,7 @@ from trainer.occasions import Observers, Occasions, PeakMemory
 from trainer.pipeline import export
 from trainer.state import TrainState, read_identity
 from trainer.stop import StopRequest
+from trainer.trained import load_trained
 from trainer.validation import fixed_tuples
 
 DATASET_SCHEMA = "cfgadvise.dataset/1"
@@ -207,7 +208,19 @@ class Run:
             identity=self._identity(),
             memory=self._memory,
             device_name=self._device_name,
+            evaluator=self._evaluator(),
             advice=stored_advice(self._folder),
+        )
+
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(
+            self._folder,
+            self._config,
+            self._pictures,
+            self._split,
+            self._x_NCHW,
+            self._codec,
+            on_note=self._observers.on_note,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -227,9 +240,9 @@ class Run:
 
     def _finish(self, occasions: Occasions, journal: Journal) -> None:
         occasions.validate()
-        evaluation = self._evaluate(occasions)
-        storage.write_atomically(self._folder.evaluation, schema.to_json(evaluation) + "\n")
-        export(self._folder.pipeline, occasions.averaged_model().cpu(), self._codec.vae, self._pictures.classes)
+        occasions.judge_in_full()
+        chosen = load_trained(self._folder, "best", "cpu")
+        export(self._folder.pipeline, chosen.model, self._codec.vae, self._pictures.classes)
         state = self._state
         journal.event(
             "finished",
@@ -239,17 +252,4 @@ class Run:
             samples_per_s=state.samples_seen / state.elapsed_s,
             ema_width=occasions.ema_width,
             **self._memory.read(),
-        )
-
-    def _evaluate(self, occasions: Occasions) -> Evaluation:
-        return evaluate(
-            occasions.averaged_model(),
-            self._codec,
-            self._pictures,
-            self._split,
-            num_generated=num_to_generate(self._config.samples, len(self._pictures.classes)),
-            num_steps=self._config.sampling_steps,
-            seed=self._config.seed,
-            checkpoint_samples=self._state.samples_seen,
-            on_note=self._observers.on_note,
         )

@@ -12,6 +12,7 @@ from advisor.schema import nearest_name
 from trainer.checkpoint import list_checkpoints, load_newest, samples_of
 from trainer.config import TrainConfig, preset_named
 from trainer.ema import Ema
+from trainer.evaluation_file import read_evaluation
 from trainer.folder import RunFolder
 from trainer.latents import Codec, load_codec
 from trainer.model import build_model, make_optimizer
@@ -27,6 +28,7 @@ class TrainedModel:
     classes: tuple[str, ...]
     config: TrainConfig
     samples_seen: int
+    data_sha256: str
 
     def label_of(self, name: str) -> int:
         """Number of a class.
@@ -45,7 +47,7 @@ def load_trained(folder: RunFolder, which: str, device: torch.device | str) -> T
 
     Args:
         folder: the run.
-        which: ``best`` (lowest validation loss of those that are kept), ``latest``, or how many samples
+        which: ``best`` (see :func:`best_checkpoint`), ``latest``, or how many samples
             the checkpoint had seen.
         device: where to put the model.
 
@@ -54,7 +56,7 @@ def load_trained(folder: RunFolder, which: str, device: torch.device | str) -> T
     """
     root = folder.checkpoints
     if which == "best":
-        which = _lowest_validation_loss(folder)
+        which = best_checkpoint(folder)
     found = load_newest(root) if which == "latest" else _load_numbered(root, which)
     if found is None:
         raise CheckpointError(f"{folder.path} holds no checkpoint; train first: cfgadvise train --out {folder.path}")
@@ -75,12 +77,19 @@ def load_trained(folder: RunFolder, which: str, device: torch.device | str) -> T
         classes=classes,
         config=config,
         samples_seen=state.samples_seen,
+        data_sha256=str(identity.get("data_sha256")),
     )
 
 
-def _lowest_validation_loss(folder: RunFolder) -> str:
-    """Samples seen of the best kept checkpoint; ``latest`` if none of them was validated."""
+def best_checkpoint(folder: RunFolder) -> str:
+    """Samples seen of the checkpoint that the evaluation chose; without one, of the lowest validation loss.
+
+    ``latest`` if none of those that are kept was judged in either way.
+    """
     kept = {samples_of(path) for path in list_checkpoints(folder.checkpoints)}
+    known = read_evaluation(folder)
+    if known is not None and known.choice is not None and known.choice.samples in kept:
+        return str(known.choice.samples)
     entries = storage.read_json_lines(folder.path / "metrics.jsonl")
     losses = {e["samples"]: e["loss"] for e in entries if e["kind"] == "validation" and e["samples"] in kept}
     return str(min(losses, key=losses.__getitem__)) if losses else "latest"

@@ -49,15 +49,20 @@ def fixed_tuples(x_NCHW: Tensor, label_N: Tensor, seed: int) -> ValidationSet | 
 
 
 @torch.no_grad()
-def validation_loss(model: UNet2DModel, held_out: ValidationSet, objective: Objective) -> float:
-    """Mean weighted loss over the fixed tuples, in evaluation mode."""
+def tuple_losses(model: UNet2DModel, held_out: ValidationSet, objective: Objective) -> Tensor:
+    """Weighted loss of each fixed tuple, in evaluation mode: ``[V]``, from little noise to much."""
     was_training = model.training
     model.eval()
     tensors = (held_out.x_VCHW, held_out.label_V, held_out.time_V, held_out.noise_VCHW)
     parts = zip(*(tensor.split(_BATCH) for tensor in tensors), strict=True)
     losses_V = torch.cat([objective.losses(model, *part) for part in parts])
     model.train(was_training)
-    return float(losses_V.mean())
+    return losses_V
+
+
+def validation_loss(model: UNet2DModel, held_out: ValidationSet, objective: Objective) -> float:
+    """Mean weighted loss over the fixed tuples."""
+    return float(tuple_losses(model, held_out, objective).mean())
 
 
 def best_ema_width(

@@ -12,7 +12,8 @@ from advisor.cli import context
 from advisor.cli.owners import require_own_packages
 from advisor.errors import CfgadviseError, Interrupted, WorkloadError
 
-COMMANDS = ("probe", "recommend", "train", "sample", "report", "gpus")  # in the order in which a new user needs them
+# In the order in which a new user needs them.
+COMMANDS = ("probe", "recommend", "train", "sample", "evaluate", "report", "gpus")
 
 app = typer.Typer(
     name="cfgadvise",

@@ -82,6 +82,15 @@ class Messages:
     column_time_actual: str
     column_train_loss: str
     column_validation_loss: str
+    column_generated: str
+    column_real: str
+    column_copies: str
+    column_kid: str
+    column_recognised: str
+    column_synthetic: str
+    column_guidance: str
+    column_sampling_steps: str
+    column_diversity: str
     # ---- names of figures
     name_lr: str
     name_ema: str
@@ -259,6 +268,29 @@ class Messages:
     quality_helps: str
     quality_hurts: str
     quality_same: str
+    quality_made: str
+    quality_use: str
+    copies_pca: str
+    copies_pixels: str
+    kid_held_out: str
+    kid_train: str
+    precision: str
+    recall: str
+    coverage: str
+    diversity: str
+    classes_recognised: str
+    section_choice: str
+    choice_unknown: str
+    choice_use: str
+    choice_chosen: str
+    choice_feasible: str
+    choice_rule: str
+    sampling_unknown: str
+    sampling_title: str
+    row_real: str
+    grid_real: str
+    pairs_note: str
+    pairs_at: str
     real_only: str
     synthetic_only: str
     real_and_synthetic: str

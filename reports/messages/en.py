@@ -71,6 +71,15 @@ EN = Messages(
     column_time_actual="Actual time",
     column_train_loss="Training loss",
     column_validation_loss="Validation loss",
+    column_generated="Generated",
+    column_real="Real",
+    column_copies="Copies",
+    column_kid="KID",
+    column_recognised="Recognised",
+    column_synthetic="Use alone",
+    column_guidance="Guidance",
+    column_sampling_steps="Steps",
+    column_diversity="Variety",
     # ---- names of figures
     name_lr="Learning rate",
     name_ema="EMA decay",
@@ -321,22 +330,50 @@ EN = Messages(
     run_problems="Files of the run that could not be read in full:",
     section_quality="Quality: what the generated samples are good for",
     quality_how=(
-        "Classifier {classifier}, tested on {test} held-out real samples; {generated} generated samples from the"
-        " checkpoint at {checkpoint} samples, guidance {guidance}, {steps} sampling steps."
+        "Classifier {classifier}, tested on {test} held-out real samples; generated ones were made without guidance."
     ),
     quality_unknown="Not evaluated: no accuracy is recorded for this run.",
     quality_helps=(
-        "Adding generated samples to the real ones "
-        "changes accuracy by {gain} percentage points: more than chance ({error})."
+        "Adding generated samples to the real ones changes accuracy by {gain} percentage points: more than chance."
     ),
     quality_hurts=(
-        "Adding generated samples to the real ones "
-        "costs accuracy: {gain} percentage points, more than chance ({error})."
+        "Adding generated samples to the real ones costs accuracy: {gain} percentage points, more than chance."
     ),
     quality_same=(
-        "Adding generated samples to the real ones "
-        "changes accuracy by {gain} percentage points: within chance ({error})."
+        "Adding generated samples to the real ones changes accuracy by {gain} percentage points: within chance."
     ),
+    quality_made=(
+        "{generated} generated samples from the checkpoint at {checkpoint} samples, guidance {guidance}, {steps}"
+        " sampling steps. Real: held-out samples that training never saw, treated alike."
+    ),
+    quality_use="What the generated samples are good for",
+    copies_pca="Copies, in principal components",
+    copies_pixels="Copies, in pixels",
+    kid_held_out="KID, held-out samples",
+    kid_train="KID, training samples",
+    precision="Precision",
+    recall="Recall",
+    coverage="Coverage",
+    diversity="Variety inside a class",
+    classes_recognised="Class recognised",
+    section_choice="Which checkpoint, and how to sample",
+    choice_unknown="No checkpoint was evaluated. cfgadvise evaluate does it.",
+    choice_use="Use the checkpoint at {samples} samples. ",
+    choice_chosen="to be used",
+    choice_feasible="feasible",
+    choice_rule=(
+        "Feasible: no more copies than held-out samples beyond chance, and no validation loss that rises at high noise."
+        " Use alone: accuracy on held-out real samples of a classifier trained on generated ones only."
+    ),
+    sampling_unknown="Guidance and sampling steps have not been compared yet:",
+    sampling_title="Guidance and sampling steps",
+    row_real="real",
+    grid_real="real training samples",
+    pairs_note=(
+        "Left a generated sample, right the training sample nearest to it; above, its distance relative to the second"
+        " nearest. Below 0.33 it counts as a copy."
+    ),
+    pairs_at="closest pairs, guidance {guidance}",
     real_only="real samples only",
     synthetic_only="generated samples only",
     real_and_synthetic="both",

@@ -1,6 +1,7 @@
 """报告的中文。标点：句子用全角，数字与单位用半角。"""
 
 from reports.messages.catalogue import Messages
+from reports.messages.zh_health import ALARMS
 from reports.messages.zh_records import CHECKS, NOTES, REASONS, RUN_NOTES
 from reports.messages.zh_sources import source_in_chinese
 
@@ -72,6 +73,15 @@ ZH = Messages(
     column_time_actual="实际时间",
     column_train_loss="训练 loss",
     column_validation_loss="验证 loss",
+    column_generated="生成",
+    column_real="真实",
+    column_copies="复制",
+    column_kid="KID",
+    column_recognised="识别率",
+    column_synthetic="单独使用",
+    column_guidance="引导强度",
+    column_sampling_steps="采样步数",
+    column_diversity="多样性",
     # ---- 各项数据的名称
     name_lr="学习率",
     name_ema="EMA 衰减",
@@ -284,14 +294,40 @@ ZH = Messages(
     run_checkpoints="保留的检查点（已训练样本数）：{checkpoints}。",
     run_problems="以下文件没有完整读出：",
     section_quality="质量：生成样本有没有用",
-    quality_how=(
-        "分类器为{classifier}，用 {test} 个留出的真实样本测试；{generated} 个生成样本来自 {checkpoint} 样本处的检查点，"
-        "引导强度 {guidance}，采样 {steps} 步。"
-    ),
+    quality_how=("分类器为{classifier}，用 {test} 个留出的真实样本测试；生成样本没有使用引导。"),
     quality_unknown="尚未评估：没有准确率记录。",
-    quality_helps="在真实样本之外加入生成样本，准确率变化 {gain} 个百分点，超出随机波动（{error}）。",
-    quality_hurts="在真实样本之外加入生成样本，准确率反而下降：{gain} 个百分点，超出随机波动（{error}）。",
-    quality_same="在真实样本之外加入生成样本，准确率变化 {gain} 个百分点，在随机波动之内（{error}）。",
+    quality_helps="在真实样本之外加入生成样本，准确率变化 {gain} 个百分点，超出随机波动。",
+    quality_hurts="在真实样本之外加入生成样本，准确率反而下降：{gain} 个百分点，超出随机波动。",
+    quality_same="在真实样本之外加入生成样本，准确率变化 {gain} 个百分点，在随机波动之内。",
+    quality_made=(
+        "{generated} 个生成样本来自 {checkpoint} 样本处的检查点，引导强度 {guidance}，采样 {steps} 步。"
+        "“真实”指训练没有见过的留出样本，同样处理。"
+    ),
+    quality_use="生成样本有什么用",
+    copies_pca="复制（主成分空间）",
+    copies_pixels="复制（像素）",
+    kid_held_out="KID（对留出样本）",
+    kid_train="KID（对训练样本）",
+    precision="精确率",
+    recall="召回率",
+    coverage="覆盖率",
+    diversity="类内多样性",
+    classes_recognised="类别识别率",
+    section_choice="用哪个检查点，怎样采样",
+    choice_unknown="还没有评判过检查点；可运行 cfgadvise evaluate。",
+    choice_use="使用 {samples} 个样本处的检查点。",
+    choice_chosen="选用",
+    choice_feasible="可用",
+    choice_rule=(
+        "“可用”：复制的比例与留出样本相比没有超出随机波动，而且高噪声段的验证 loss 没有上升。"
+        "“单独使用”：只用生成样本训练的分类器在留出真实样本上的准确率。"
+    ),
+    sampling_unknown="还没有比较过引导强度和采样步数：",
+    sampling_title="引导强度与采样步数",
+    row_real="真实",
+    grid_real="真实的训练样本",
+    pairs_note="左边是生成样本，右边是与它最近的训练样本；上方是最近与次近距离之比，低于 0.33 视为复制。",
+    pairs_at="最接近的样本对，引导强度 {guidance}",
     real_only="只用真实样本",
     synthetic_only="只用生成样本",
     real_and_synthetic="两者都用",
@@ -387,6 +423,6 @@ ZH = Messages(
     probe_fix="解决：",
     source=source_in_chinese,
     reasons=REASONS,
-    notes={**NOTES, **RUN_NOTES},
+    notes={**NOTES, **RUN_NOTES, **ALARMS},
     checks=CHECKS,
 )

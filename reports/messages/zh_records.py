@@ -18,6 +18,10 @@ REASONS: dict[str, str] = {
         "单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
         "没有超出测量误差、且大于 {min_gain:percent} 的提升。"
     ),
+    "within_forecast": (
+        "预测单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
+        "没有超出预测误差、且大于 {min_gain:percent} 的提升。"
+    ),
     "throughput": "每秒 {samples_per_s:count} 个样本，原来 {present_samples_per_s:count} 个。",
     "fits": "{memory}峰值 {peak_bytes:bytes}，占可用的 {budget_bytes:bytes} 的 {share:percent}。",
     "more_memory": "{memory}峰值 {peak_bytes:bytes}，原来 {present_bytes:bytes}，占用增加。",
@@ -51,19 +55,84 @@ RUN_NOTES: dict[str, str] = {
     "already_finished": "{path} 已经训练完成；要另做一次训练，请换一个 --out。",
     "encoding": "正在用 VAE 编码 {count:count} 张图片，只需做一次。",
     "samples_drawn": "看过 {samples:count} 张图片后的样本：{path}",
-    "generating": "正在生成 {count:count} 张图片用于评估。",
-    "no_classifier": "没有训练分类器：至少要有两个类别和留出的图片。",
     "data_animated": "有 {count} 张动图，只使用第一帧（{names}）。",
     "data_one_picture": "只有一张图片：训练结果只能是它的复制品。",
+    "batch_repeats": "训练图片只有 {num_train} 张，批量却是 {batch}：每个批量里每张图片出现 {times:ratio} 次。",
+    "not_compiled": "网络无法编译，按原样运行，数值不变：{problem}",
+    "micro_batch_halved": "{memory}不足 (OOM)：单次批量由 {before} 减为 {after}，有效批量不变。",
     "other_batch_from_here": (
         "训练到 {share:percent} 时，梯度噪声尺度为 {value:count} 个样本（{low:count} 到 {high:count}）："
         "若从此改用单次批量 {micro_batch} × 梯度累积 {accumulation}、学习率 {lr:lr}，"
         "达到同样进展所需时间约为现在的 {ratio:ratio}（{ratio_low:ratio} 到 {ratio_high:ratio}）。"
         "这里没有改动任何设置：一次训练的批量保持不变。"
     ),
-    "batch_repeats": "训练图片只有 {num_train} 张，批量却是 {batch}：每个批量里每张图片出现 {times:ratio} 次。",
-    "micro_batch_halved": "{memory}不足 (OOM)：单次批量由 {before} 减为 {after}，有效批量不变。",
     "save_failed": "在 {samples:count} 个样本处没能保存检查点：{problem}",
+    "tracker_failed": "跟踪工具 {name} 出错，之后不再使用：{problem}。训练继续。",
+    # ---- 对生成图片的评判
+    "sweeping": "正在用 {samples:count} 个样本处的检查点尝试不同的引导强度和采样步数。",
+    "judging": "正在评判 {samples:count} 个样本处的检查点。",
+    "checkpoint_copies": (
+        "{count} 张生成图片中有 {share:percent} 是复制品（最多 {high:percent}；留出图片为 {control:percent}，"
+        "允许高出 {allowance:percent}）。"
+    ),
+    "checkpoint_rising": "第 {bucket}/{buckets} 个噪声段的验证 loss 连续两次上升（p = {p}，界限 {limit}）。",
+    "choice_kid": "{count} 个检查点中有 {feasible} 个可用，其中 KID 最低（{value}）；误差之内取最早的。",
+    "choice_classifier": (
+        "{count} 个检查点中有 {feasible} 个可用，用它的图片训练的分类器最好（准确率 {value:percent}）；"
+        "误差之内取最早的。"
+    ),
+    "choice_validation": "{count} 个检查点中有 {feasible} 个可用，其中验证 loss 最低：留出图片太少，算不出 KID。",
+    "choice_last": "{count} 个检查点中有 {feasible} 个可用，取最后一个：没有留出图片，无法评判。",
+    "choice_none_feasible": (
+        "{count} 个检查点都在复制训练图片或已经过拟合；{samples:count} 个样本处复制最少（{share:percent}）。"
+    ),
+    "stop_infeasible": "{before:count} 和 {samples:count} 个样本处的检查点都在复制或过拟合：继续训练只会更糟。",
+    "stop_flat": (
+        "从 {before:count} 到 {samples:count} 个样本，验证 loss（变化不到 {limit:percent}）和 KID 都没有改善。"
+    ),
+    "sampling_advised": (
+        "引导强度 {guidance}、采样 {steps} 步：在 KID（{kid}，{count} 张图片）和类别识别率（{recognised:percent}）"
+        "都不明显差于最优的前提下，取最小的。"
+    ),
+    "found_copies": (
+        "复制：引导强度 {guidance} 时，{count} 张图片中有 {share:percent} 是复制品（最多 {high:percent}），"
+        "留出图片为 {control:percent}；训练到 {samples:count} 个样本，训练图片 {num_train} 张。"
+        "请用选定的检查点；若要训练更久，应增加图片、去除重复，或者提前停止。"
+    ),
+    "found_guidance": (
+        "引导强度 {guidance} 过大：KID 为 {kid}（至少 {low}），不用引导时为 {plain}（至多 {plain_high}）；"
+        "类内多样性只有真实图片的 {diversity:percent}。请改用 {advised}。"
+    ),
+    "found_unjudged": (
+        "无法判断类别之间能否区分：分类器只能认出 {real:percent} 的留出真实图片（瞎猜为 {chance:percent}），"
+        "{count} 张生成图片中认出 {share:percent}。每类需要更多真实图片，或者使用 --features。"
+    ),
+    "found_alike": (
+        "类别之间没有区分开：{count} 张生成图片中只认出 {share:percent}（最多 {high:percent}），"
+        "瞎猜为 {chance:percent}，真实图片为 {real:percent}。"
+    ),
+    "found_partly": (
+        "类别之间只区分开一部分：{count} 张生成图片中认出 {share:percent}（{low:percent} 到 {high:percent}），"
+        "真实图片为 {real:percent}。"
+    ),
+    "found_apart": (
+        "类别之间区分开了：{count} 张生成图片中认出 {share:percent}（{low:percent} 到 {high:percent}），"
+        "真实图片为 {real:percent}，瞎猜为 {chance:percent}。"
+    ),
+    "found_confused": "最常见的混淆：{asked} 被认作 {judged}，占它的图片的 {share:percent}。",
+    "remedy_guidance": "建议：引导强度改为 {guidance}，识别率由 {before:percent} 变为 {share:percent}。",
+    "remedy_longer": (
+        "建议：训练更久。识别率从 {first:count} 个样本处的 {before:percent} 升到 {samples:count} 个样本处的 "
+        "{share:percent}；可以试试 --samples {longer}。"
+    ),
+    "remedy_condition": (
+        "建议：加大引导和延长训练都没有提高识别率。可以增加每类图片、降低 label_dropout，或者换更大的预设。"
+    ),
+    "found_narrow": (
+        "多样性不足：同类图片之间的距离只有真实图片的 {diversity:percent}，{narrowest} 最窄。"
+        "请降低引导强度，或者用更早的检查点。"
+    ),
+    "found_few_held_out": "只留出了 {count} 张图片，少于 {least} 张算不出 KID。下次训练请提高 held_out_frac。",
 }
 
 NOTES: dict[str, str] = {
@@ -79,6 +148,18 @@ NOTES: dict[str, str] = {
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_unmeasured": "没有测量梯度噪声尺度，因此不改变有效批量。",
+    "predicted_step": (
+        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据这块显卡上实测过的算子，均给出 90% 区间。"
+        "长时间训练之前，请在那台机器上运行同一条命令。"
+    ),
+    "predicted_step_alike": (
+        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算。这块显卡没有实测过的算子，用时借助同类显卡估计，"
+        "90% 区间较宽。长时间训练之前，请在那台机器上运行同一条命令。"
+    ),
+    "host_bound": (
+        "按现有配置，{gpu} 要等主机：主机启动算子的时间约为显卡计算时间的 {ratio:ratio} 倍。"
+        "换更快的 CPU、用 torch.compile 或 CUDA graph 会有帮助；加大单次批量几乎不增加用时。"
+    ),
     "predicted_only": (
         "没有在 {gpu} 上实跑：{memory}由模拟 GPU 上的训练步推算得出，用时未知。"
         "长时间训练之前，请在那台机器上运行同一条命令。"

@@ -4,20 +4,32 @@ import dataclasses
 import math
 from pathlib import Path
 
+from advisor.evaluation import (
+    CheckpointEvaluation,
+    Choice,
+    ClassifierAccuracy,
+    Compared,
+    Confusion,
+    Copies,
+    Evaluation,
+    Judgement,
+    Likeness,
+    SamplingAdvice,
+    Separability,
+)
 from advisor.recommend.reasons import note, reason
 from advisor.records import (
     Advice,
     Breakdown,
     Claim,
-    ClassifierAccuracy,
     Dataset,
     Device,
-    Evaluation,
     Host,
     Measurement,
     Memory,
     MemoryPrediction,
     Milestone,
+    Note,
     Option,
     Provenance,
     Speed,
@@ -192,15 +204,80 @@ def sample_advice(**changes: object) -> Advice:
     return dataclasses.replace(advice, **changes)
 
 
-def sample_evaluation() -> Evaluation:
-    return Evaluation(
-        checkpoint_samples=1600,
-        num_generated=1000,
-        guidance=2.0,
+def _share(value: float, total: int) -> Claim:
+    margin = 2 * (value * (1 - value) / total) ** 0.5
+    low, high = max(0.0, value - margin), min(1.0, value + margin)
+    return Claim(value=value, low=low, high=high, basis="measured", source=f"{round(value * total)} of {total}")
+
+
+def _distance(value: float) -> Claim:
+    return Claim(value=value, low=value - 0.004, high=value + 0.004, basis="measured", source="half-samples")
+
+
+def sample_judgement(
+    *, guidance: float = 1.0, copied: float = 0.0, kid: float = 0.009, told: float = 0.97
+) -> Judgement:
+    """What was found in 1,000 items, as a good model makes them."""
+    copies = Compared(generated=_share(copied, 1000), real=_share(0.0, 180))
+    neighbours = Compared(generated=_share(0.93, 1000), real=_share(0.94, 1000))
+    return Judgement(
+        guidance=guidance,
         sampling_steps=20,
-        accuracy=ClassifierAccuracy(
-            classifier="SVC", num_test_items=180, real_only=0.983, synthetic_only=0.944, real_and_synthetic=0.989
+        num_generated=1000,
+        copies=Copies(
+            num_train_items=1550, in_pca=copies, in_pixels=copies, sheet=f"evaluation/pairs-1600-{guidance:g}.png"
         ),
+        likeness=Likeness(
+            features="64 principal components",
+            kid_held_out=_distance(kid),
+            kid_train=_distance(kid),
+            kid_floor=_distance(0.0),
+            precision=neighbours,
+            recall=neighbours,
+            coverage=neighbours,
+            diversity=_distance(0.98),
+            narrowest_class="b",
+        ),
+        separability=Separability(
+            classifier="SVC",
+            accuracy=Compared(generated=_share(told, 1000), real=_share(0.983, 180)),
+            chance=0.5,
+            confusions=(Confusion(asked="a", judged="b", share_frac=0.04),),
+        ),
+        accuracy=ClassifierAccuracy(
+            classifier="SVC",
+            num_test_items=180,
+            real_only=_share(0.983, 180),
+            synthetic_only=_share(0.944, 180),
+            real_and_synthetic=_share(0.989, 180),
+            gain=Claim(value=0.006, low=-0.01, high=0.02, basis="measured", source="paired"),
+        )
+        if guidance == 1
+        else None,
+    )
+
+
+def sample_evaluation() -> Evaluation:
+    """Two checkpoints, the later one chosen, with its findings and its setting for sampling."""
+    guided = sample_judgement(guidance=2.0, kid=0.011)
+    early = dataclasses.replace(sample_judgement(kid=0.05, told=0.8), accuracy=None)
+    return Evaluation(
+        num_train_items=1550,
+        num_held_out_items=180,
+        checkpoints=(
+            CheckpointEvaluation(samples=800, judgements=(early,)),
+            CheckpointEvaluation(samples=1600, judgements=(sample_judgement(), guided)),
+        ),
+        choice=Choice(samples=1600, select="kid", reason=Note(id="choice_last", text="The last.", values={})),
+        sampling=SamplingAdvice(
+            checkpoint_samples=1600,
+            guidance=1.0,
+            sampling_steps=20,
+            reason=Note(id="", text="Least KID."),
+            tried=(sample_judgement(), guided),
+        ),
+        findings=(Note(id="", text="The classes are told apart."),),
+        real_grid="evaluation/real.png",
     )
 
 

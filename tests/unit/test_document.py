@@ -19,7 +19,7 @@ SECTIONS = [
     *("verdict", "machine", "measurements", "effective_batch", "dataset", "options", "learning_rate", "performance"),
     *("milestones", "monitoring", "checkpoints", "troubleshooting", "final"),
 ]
-AFTER_A_RUN = ["actual", "quality", "samples", "config"]
+AFTER_A_RUN = ["actual", "quality", "choice", "samples", "config"]
 LAST = ["method", "warnings"]
 
 
@@ -183,7 +183,7 @@ def test_a_killed_run_without_anything_still_makes_a_report(tmp_path: Path) -> N
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "samples": 1')
     for lang in ("en", "zh"):
         document = build_document(sample_advice(), read_run(tmp_path), lang)
-        assert [one.id for one in document.sections][-6:] == [*AFTER_A_RUN, *LAST]
+        assert [one.id for one in document.sections][-7:] == [*AFTER_A_RUN, *LAST]
 
 
 def test_unknown_figures_are_said_to_be_unknown() -> None:
@@ -293,7 +293,7 @@ def test_milestones_of_a_run_are_where_the_run_draws(tmp_path: Path) -> None:
     said = [[line_text(cell, document.marks, basis=False) for cell in row] for row in table.rows]
     assert said[0][:4] == ["sample-1", "800", "50", "0.5"]
     assert said[1][:4] == ["sample-2", "1 600", "100", "1.0"]
-    assert said[0][4].startswith("8.00 s") and said[0][5:] == ["8.25 s", "0.02", "0.4"]
+    assert said[0][4].startswith("8.00 s") and said[0][5:8] == ["8.25 s", "0.02", "0.4"]
     assert "Step 100 (16.0 s)" in text_of(section(document, "checkpoints"), document)
 
 

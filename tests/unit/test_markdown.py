@@ -41,7 +41,13 @@ def test_code_fences_are_closed_and_todo_items_can_be_ticked(text: str) -> None:
 
 
 def test_sample_grids_are_relative_paths(text: str) -> None:
-    assert re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text) == ["samples/sample-1.png", "samples/sample-2.png"]
+    assert re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text) == [
+        "evaluation/real.png",
+        "samples/sample-1.png",
+        "samples/sample-2.png",
+        "evaluation/pairs-1600-1.png",
+        "evaluation/pairs-1600-2.png",
+    ]
 
 
 def test_every_figure_carries_its_basis_or_stands_in_a_column_that_does(text: str) -> None:

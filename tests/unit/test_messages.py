@@ -11,6 +11,8 @@ from advisor.recommend import options, scaling
 from advisor.recommend.reasons import NOTES, REASONS
 from advisor.records import Claim, Measurement, StepTime
 from reports.messages.catalogue import Messages, messages_in
+from trainer.health.alarms import ALARMS
+from trainer.health.stopping import STOPS
 from trainer.notes import NOTES as RUN_NOTES
 
 EN, ZH = messages_in("en"), messages_in("zh")
@@ -21,6 +23,7 @@ KEPT_WORDS = {
     *("batch", "epoch", "Epoch", "loss", "lr", "betas", "EMA", "Config", "NaN", "OOM", "fp16", "Adam", "drop_last"),
     *("alpha", "beta", "gamma", "a", "b", "B", "cfgadvise", "ctrl", "c", "TFLOP", "s", "GB"),
     *("A", "JSON", "k"),
+    *("KID",),
     *("GPU", "PCIe", "PyTorch", "bench", "json", "dev", "shm"),
 }
 TYPED = re.compile(r"cfgadvise \w+(?: --\w+)*|[\w-]+\.(?:jsonl|toml|png)")  # commands and names of files
@@ -71,7 +74,7 @@ def test_chinese_prose_has_full_width_punctuation() -> None:
     assert {key: text for key, text in sentences.items() if HALF_WIDTH_AFTER_CJK.search(text)} == {}
 
 
-@pytest.mark.parametrize(("english", "chinese"), [(REASONS, ZH.reasons), ({**NOTES, **RUN_NOTES}, ZH.notes)])
+@pytest.mark.parametrize(("english", "chinese"), [(REASONS, ZH.reasons), ({**NOTES, **RUN_NOTES, **ALARMS, **STOPS}, ZH.notes)])
 def test_every_sentence_of_an_advice_has_its_chinese(english: dict[str, str], chinese: dict[str, str]) -> None:
     assert english.keys() == chinese.keys()
     for key, template in chinese.items():

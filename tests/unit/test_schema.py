@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from advisor import records, schema
 from advisor.errors import UsageError
-from advisor.records import Claim, Device, Evaluation, Measurement, Memory, Note, Option, Probe, Speed, record
+from advisor.evaluation import Evaluation
+from advisor.records import Claim, Device, Measurement, Memory, Note, Option, Probe, Speed, record
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 whole = st.integers(min_value=-(2**63) + 1, max_value=2**63 - 1)

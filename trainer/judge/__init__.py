@@ -1,0 +1,1 @@
+"""Statistics of generated pictures: copies, likeness, classes, use; which checkpoint and guidance to take."""

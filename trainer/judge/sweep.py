@@ -1,0 +1,91 @@
+"""Which guidance scale and how many denoising steps to sample with: a small sweep on one checkpoint.
+
+Ho & Salimans, arXiv 2207.12598: guidance trades variety for likeness to the class, so the smallest
+scale that loses nothing is taken, and the fewest steps.
+"""
+
+from collections.abc import Callable, Sequence
+
+from advisor.evaluation import Judgement, SamplingAdvice
+from advisor.records import Claim
+from trainer.judge.choice import copying
+from trainer.judge.intervals import standard_error
+from trainer.notes import note
+
+GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
+STEPS = (10, 20, 40)
+NUM_GENERATED = 256
+
+Trial = Callable[[float, int], Judgement]
+
+
+def sweep(trial: Trial, *, guidance: float, sampling_steps: int, checkpoint_samples: int) -> SamplingAdvice | None:
+    """Try guidance scales, then numbers of steps with the best of them.
+
+    Args:
+        trial: generates and judges pictures at a guidance and a number of steps.
+        guidance: the scale of the run, which is among those tried.
+        sampling_steps: the steps of the run, which are among those tried.
+        checkpoint_samples: which checkpoint this is done with.
+
+    Returns:
+        ``None`` where no distance can be measured, for lack of held-out pictures.
+    """
+    tried = [trial(scale, sampling_steps) for scale in sorted({*GUIDANCES, guidance})]
+    best = best_guidance(tried)
+    if best is None:
+        return None
+    others = [trial(best.guidance, steps) for steps in sorted({*STEPS} - {sampling_steps})]
+    by_steps = sorted([best, *others], key=lambda one: one.sampling_steps)
+    chosen = _smallest_within_one_error(by_steps) or best
+    return SamplingAdvice(
+        checkpoint_samples=checkpoint_samples,
+        guidance=chosen.guidance,
+        sampling_steps=chosen.sampling_steps,
+        reason=note(
+            "sampling_advised",
+            guidance=f"{chosen.guidance:g}",
+            steps=chosen.sampling_steps,
+            kid=f"{kid(chosen).value:.4f}",
+            count=chosen.num_generated,
+            recognised=recognised(chosen).value,
+        ),
+        tried=(*tried, *others),
+    )
+
+
+def best_guidance(tried: Sequence[Judgement]) -> Judgement | None:
+    """The smallest scale at which neither the distance nor the classes are clearly worse than at the best.
+
+    Scales whose pictures are copies are left out while there are others.
+    """
+    known = [one for one in tried if kid(one).value is not None]
+    allowed = [one for one in known if copying(one) is None] or known
+    if not allowed:
+        return None
+    nearest = min(allowed, key=lambda one: kid(one).value or 0.0)
+    near = [one for one in allowed if (kid(one).low or 0.0) <= (kid(nearest).high or 0.0)]
+    told = max((recognised(one).low or 0.0) for one in near)
+    return next(one for one in near if (recognised(one).high or 1.0) >= told)
+
+
+def _smallest_within_one_error(tried: Sequence[Judgement]) -> Judgement | None:
+    known = [one for one in tried if kid(one).value is not None]
+    if not known:
+        return None
+    best = min(known, key=lambda one: kid(one).value or 0.0)
+    limit = (kid(best).value or 0.0) + standard_error(kid(best))
+    return next(one for one in known if (kid(one).value or 0.0) <= limit)
+
+
+_UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
+
+
+def kid(judgement: Judgement) -> Claim:
+    """Distance from held-out pictures."""
+    return judgement.likeness.kid_held_out if judgement.likeness else _UNKNOWN
+
+
+def recognised(judgement: Judgement) -> Claim:
+    """Share of the pictures whose class is recognised."""
+    return judgement.separability.accuracy.generated if judgement.separability else _UNKNOWN
