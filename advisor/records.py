@@ -516,3 +516,4 @@ class Progress:
     remaining_s: Claim
     peak_reserved_bytes: int | None
     next_milestone_samples: int | None
+    num_alarms: int | None = None

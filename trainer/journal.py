@@ -9,6 +9,7 @@ from typing import Any
 
 from advisor.records import Claim
 from advisor.storage import JsonLines, read_json_lines
+from trainer.tracking import Tracking
 
 _Z_80 = 1.2816  # half-width of a central 80 % interval, in standard errors
 
@@ -20,12 +21,13 @@ class Journal:
     stay, for they happened.
     """
 
-    def __init__(self, folder: Path, samples_seen: int) -> None:
-        """Open both logs.
+    def __init__(self, folder: Path, samples_seen: int, tracking: Tracking | None = None) -> None:
+        """Open both logs; a tracker gets the numbers, too.
 
         Raises:
             StorageError: if they cannot be written, or were damaged other than by a cut-off.
         """
+        self._tracking = tracking
         path = folder / "metrics.jsonl"
         entries = read_json_lines(path)
         self._metrics, self._events = JsonLines(path), JsonLines(folder / "events.jsonl")
@@ -37,6 +39,8 @@ class Journal:
         """Append one line of metrics; what is not finite is written as null."""
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
         self._metrics.append({"kind": kind, "samples": samples, **clean})
+        if self._tracking is not None:
+            self._tracking.metric(kind, samples, clean)
 
     def event(self, kind: str, samples: int, **values: Any) -> None:
         """Append one event, labelled with the wall clock (UTC); nothing is computed from that label."""

@@ -20,6 +20,8 @@ from trainer.config import TrainConfig
 from trainer.diffusion import Objective
 from trainer.evaluate import MAX_AT_MILESTONE, Evaluator
 from trainer.folder import RunFolder
+from trainer.health.errors import null_errors, validate
+from trainer.health.monitor import Health
 from trainer.journal import Journal, RemainingTime
 from trainer.judge.choice import copying
 from trainer.latents import Codec
@@ -28,7 +30,7 @@ from trainer.noise import NoiseReport
 from trainer.notes import note
 from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
-from trainer.validation import ValidationSet, best_ema_width
+from trainer.validation import ValidationSet
 
 _MAX_FAILED_SAVES = 3
 _MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
@@ -88,6 +90,7 @@ class Occasions:
         device_name: str,
         evaluator: Evaluator,
         advice: Advice | None = None,
+        health: Health | None = None,
     ) -> None:
         self._folder, self._config, self._state, self._stepper = folder, config, state, stepper
         self._journal, self._observers, self._codec = journal, observers, codec
@@ -99,7 +102,9 @@ class Occasions:
         self._card = CardWatch(state.model.device, state.optimizer)
         self._averaged = copy.deepcopy(state.model).eval().requires_grad_(False)
         self._noise = NoiseReport(config, advice, journal, observers.on_note)
+        self._health = health
         self._validation_loss: float | None = None
+        self._validated_at = -1
         self._failed_saves = 0
         self.ema_width = 0
 
@@ -112,7 +117,12 @@ class Occasions:
             report=self.report,
             note=self.warn,
             noise=lambda found: self._noise(self._state.samples_seen, found),
+            stepped=self._health.stepped if self._health is not None else lambda _: None,
         )
+
+    def judged_reason_to_stop(self) -> Note | None:
+        """What the generated pictures of the milestones say against training on."""
+        return self._evaluator.stop_reason()
 
     def averaged_model(self) -> Any:
         """The model with the better of the averages, as of the last validation."""
@@ -123,6 +133,7 @@ class Occasions:
         """Write a line of metrics and show it."""
         state, config = self._state, self._config
         samples_per_s = config.effective_batch / window.step_s
+        card = self._card.read()
         self._journal.metric(
             "train",
             state.samples_seen,
@@ -135,7 +146,7 @@ class Occasions:
             step_s=window.step_s,
             elapsed_s=state.elapsed_s,
             **self._memory.read(),
-            **self._card.read(),
+            **card,
         )
         if window.num_skipped:
             self._journal.event(
@@ -145,6 +156,8 @@ class Occasions:
                 total=state.skipped_steps,
                 loss_scale=state.scaler.get_scale(),
             )
+        if self._health is not None:
+            self._health.reported(state.samples_seen, window, card)
         self._observers.on_progress(self._progress(window, samples_per_s))
 
     def _progress(self, window: Window, samples_per_s: float) -> Progress:
@@ -169,6 +182,7 @@ class Occasions:
             remaining_s=self._remaining.update(state.samples_seen, config.samples),
             peak_reserved_bytes=self._memory.read()["peak_reserved_bytes"],
             next_milestone_samples=round(reached * every) if state.samples_seen < config.samples else None,
+            num_alarms=len(self._health.alarms.raised) if self._health is not None else None,
         )
 
     def _epoch(self) -> float:
@@ -176,17 +190,24 @@ class Occasions:
 
     def validate(self) -> None:
         """Find out which average does better on the held-out pictures."""
-        if self._held_out is None:
+        held_out, state = self._held_out, self._state
+        if held_out is None or self._validated_at == state.samples_seen:
             return
-        self.ema_width, losses = best_ema_width(self._averaged, self._state.ema, self._held_out, self._objective)
-        self._validation_loss = losses[self.ema_width]
+        found = validate(self._averaged, state.ema, held_out, self._objective)
+        self._validated_at, self.ema_width = state.samples_seen, found.width
+        self._validation_loss = found.losses[found.width]
+        if self._health is not None:
+            self._health.validated(
+                state.samples_seen, found, lambda: null_errors(self._averaged, held_out, self._objective)
+            )
         self._journal.metric(
             "validation",
-            self._state.samples_seen,
-            step=self._state.samples_seen // self._config.effective_batch,
+            state.samples_seen,
+            step=state.samples_seen // self._config.effective_batch,
             loss=self._validation_loss,
-            ema_losses=losses,
+            ema_losses=found.losses,
             ema_width=self.ema_width,
+            **(self._health.fields() if self._health is not None else {}),
         )
 
     def milestone(self, k: int) -> None:
@@ -201,6 +222,8 @@ class Occasions:
         )
         path = self._folder.samples / f"sample-{k}.png"
         storage.write_atomically(path, png_bytes(draw_grid(self._codec.decode(x_NCHW), classes)))
+        if self._health is not None:
+            self._health.sampled(x_NCHW)
         self._journal.event("sample", self._state.samples_seen, path=f"samples/{path.name}", milestone=k)
         self._observers.on_note(note("samples_drawn", samples=self._state.samples_seen, path=str(path)))
         if self._state.samples_seen < self._config.samples:

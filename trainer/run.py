@@ -19,18 +19,24 @@ from trainer.data import Pictures, Split
 from trainer.ema import Ema
 from trainer.evaluate import Evaluator
 from trainer.folder import RunFolder, stored_advice, stored_config
+from trainer.health.monitor import Health, weight_sample
+from trainer.health.stopping import early_stop
 from trainer.journal import Journal
-from trainer.latents import Codec, encoded, load_codec
-from trainer.loop import Stepper, TrainingData, train
+from trainer.latents import Codec, Pixels, encoded, load_codec
+from trainer.loop import Due, Stepper, TrainingData, train
 from trainer.model import build_model, make_optimizer
 from trainer.notes import note
 from trainer.occasions import Observers, Occasions, PeakMemory
 from trainer.pipeline import export
 from trainer.state import TrainState, read_identity
 from trainer.stop import StopRequest
+from trainer.tracking import open_tracking
 from trainer.trained import load_trained
-from trainer.validation import fixed_tuples
+from trainer.validation import ValidationSet, fixed_tuples
 
+# Root mean square that data may have: pixels lie between -1 and 1, and latents are scaled to unit variance (Rombach
+# et al., arXiv 2112.10752, appendix G); a scaling factor that is missing or applied twice shows as 5 or more.
+LARGEST_PIXEL_RMS, LARGEST_LATENT_RMS = 1.0, 4.0
 DATASET_SCHEMA = "cfgadvise.dataset/1"
 
 
@@ -48,6 +54,9 @@ class Run:
         *,
         device_name: str,
         shrink_on_oom: bool = True,
+        watch_health: bool = True,
+        stop_early: bool = False,
+        track: str | None = None,
     ) -> None:
         """Build everything; writes nothing but the latent cache.
 
@@ -59,13 +68,15 @@ class Run:
         self._folder, self._config, self._observers = folder, config, observers
         self._pictures, self._split = pictures, split
         self._device, self._device_name = torch.device(device), device_name
-        self._shrink_on_oom = shrink_on_oom
+        self._shrink_on_oom, self._watch_health = shrink_on_oom, watch_health
+        self._stop_early, self._track = stop_early, track
         self._memory = PeakMemory(self._device)
         self._codec: Codec = load_codec(config.vae, self._device)
         self._x_NCHW = encoded(self._pictures, self._codec, config.image_size, observers.on_note).to(self._device)
         self._label_N = torch.from_numpy(self._pictures.labels).to(self._device)
         self._shape = (self._x_NCHW.shape[1], self._x_NCHW.shape[2], self._x_NCHW.shape[3])
         self._state = self._new_state()
+        self._first_weights = weight_sample(self._state)
         self._restored = self._restore()
 
     # ---- start or resume ------------------------------------------------------------------------
@@ -167,33 +178,63 @@ class Run:
         if self._is_complete():
             self._observers.on_note(note("already_finished", path=str(self._folder.path)))
             return
-        journal = Journal(self._folder.path, self._state.samples_seen)
+        if self._track is None:
+            self._execute(stop, Journal(self._folder.path, self._state.samples_seen))
+            return
+        tracking = open_tracking(self._track, self._folder.path, self._config, self._observers.on_note)
+        try:
+            self._execute(stop, Journal(self._folder.path, self._state.samples_seen, tracking))
+        finally:
+            tracking.close()
+
+    def _execute(self, stop: StopRequest, journal: Journal) -> None:
         journal.event("resume" if self._restored else "start", self._state.samples_seen)
         stepper = Stepper(self._state, self._training_data(), self._config, shrink_on_oom=self._shrink_on_oom)
-        occasions = self._occasions(stepper, journal)
+        health = self._health(journal) if self._watch_health else None
+        occasions = self._occasions(stepper, journal, health)
         if self._restored:
             self._observers.on_note(note("resumed", samples=self._state.samples_seen))
         for said in (*self._pictures.notes, *self._size_notes()):
             occasions.warn(said)
+        self._require_good_data(health)
         try:
             with stop.deferred():
-                train(stepper, self._state, self._config, occasions.as_due(), stop)
+                train(stepper, self._state, self._config, self._due(occasions, health), stop)
         except (Interrupted, NonFiniteError) as error:
             kind = "interrupted" if isinstance(error, Interrupted) else "non_finite"
+            if kind == "non_finite" and health is not None:
+                health.non_finite()
             journal.event(kind, self._state.samples_seen, text=str(error))
             raise
+        if self._state.samples_seen < self._config.samples:
+            journal.event("stopped_early", self._state.samples_seen)
         self._finish(occasions, journal)
 
+    def _due(self, occasions: Occasions, health: Health | None) -> Due:
+        due = occasions.as_due()
+        if self._stop_early:
+            learning = health.learning if health is not None else None
+            due.stop_reason = lambda: early_stop(
+                self._config, learning, self._state.samples_seen, occasions.judged_reason_to_stop
+            )
+        return due
+
     def _is_complete(self) -> bool:
+        """Whether all is there; a run that was stopped early is complete as long as that is what the user asks for."""
         outputs = (self._folder.pipeline, self._folder.evaluation)
-        return self._state.samples_seen >= self._config.samples and all(path.exists() for path in outputs)
+        is_at_end = self._state.samples_seen >= self._config.samples or (self._stop_early and self._was_stopped_early())
+        return is_at_end and all(path.exists() for path in outputs)
+
+    def _was_stopped_early(self) -> bool:
+        events = storage.read_json_lines(self._folder.path / "events.jsonl")
+        stops = [event["samples"] for event in events if event["kind"] == "stopped_early"]
+        return bool(stops) and stops[-1] == self._state.samples_seen
 
     def _training_data(self) -> TrainingData:
         train_N = torch.from_numpy(self._split.train).to(self._device)
         return TrainingData(x_NCHW=self._x_NCHW[train_N], label_N=self._label_N[train_N])
 
-    def _occasions(self, stepper: Stepper, journal: Journal) -> Occasions:
-        held_N = torch.from_numpy(self._split.held_out).to(self._device)
+    def _occasions(self, stepper: Stepper, journal: Journal, health: Health | None) -> Occasions:
         return Occasions(
             self._folder,
             self._config,
@@ -204,13 +245,47 @@ class Run:
             codec=self._codec,
             classes=self._pictures.classes,
             num_train=len(self._split.train),
-            held_out=fixed_tuples(self._x_NCHW[held_N], self._label_N[held_N], self._config.seed),
+            held_out=self._held_out(),
             identity=self._identity(),
             memory=self._memory,
             device_name=self._device_name,
             evaluator=self._evaluator(),
             advice=stored_advice(self._folder),
+            health=health,
         )
+
+    def _held_out(self) -> ValidationSet | None:
+        held_N = torch.from_numpy(self._split.held_out).to(self._device)
+        return fixed_tuples(self._x_NCHW[held_N], self._label_N[held_N], self._config.seed)
+
+    def _health(self, journal: Journal) -> Health:
+        """The run's health checks, with what earlier parts of the run have logged."""
+
+        def raise_alarm(said: Note) -> None:
+            journal.event("alarm", self._state.samples_seen, text=said.text, id=said.id, values=said.values)
+            self._observers.on_note(said)
+
+        health = Health(
+            self._config,
+            self._state,
+            self._training_data(),
+            self._held_out(),
+            names=[self._pictures.names[k] for k in self._split.train],
+            largest_rms=LARGEST_PIXEL_RMS if isinstance(self._codec, Pixels) else LARGEST_LATENT_RMS,
+            weights=self._first_weights,
+            raise_alarm=raise_alarm,
+        )
+        health.recall(
+            storage.read_json_lines(self._folder.path / "metrics.jsonl"),
+            storage.read_json_lines(self._folder.path / "events.jsonl"),
+        )
+        journal.event("baselines", self._state.samples_seen, **health.baselines())
+        return health
+
+    def _require_good_data(self, health: Health | None) -> None:
+        fatal = health.start() if health is not None else None
+        if fatal is not None:
+            raise DataError(f"{self._config.source}: {fatal.text}")
 
     def _evaluator(self) -> Evaluator:
         return Evaluator(

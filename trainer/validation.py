@@ -13,7 +13,7 @@ from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
 from trainer.order import generator
 
-MAX_ITEMS = 256
+MAX_ITEMS, MIN_TUPLES, NUM_BUCKETS = 256, 64, 8
 _BATCH = 64
 
 
@@ -28,15 +28,17 @@ class ValidationSet:
 
 
 def fixed_tuples(x_NCHW: Tensor, label_N: Tensor, seed: int) -> ValidationSet | None:
-    """At most 256 tuples from held-out pictures; ``None`` if there are no such pictures.
+    """64 to 256 tuples from held-out pictures, which come again where they are few; ``None`` if there are none.
 
     Common random numbers take out most of the variance of a difference between two checkpoints.
     """
     if not len(label_N):
         return None
     source = generator("validation", seed)
-    item_V = torch.randperm(len(label_N), generator=source)[:MAX_ITEMS]
-    count = len(item_V)
+    wanted = max(MIN_TUPLES, min(MAX_ITEMS, len(label_N)))
+    count = -(-wanted // NUM_BUCKETS) * NUM_BUCKETS  # as many in each of the buckets that the health checks compare
+    rounds = -(-count // len(label_N))
+    item_V = torch.cat([torch.randperm(len(label_N), generator=source) for _ in range(rounds)])[:count]
     time_V = ((torch.arange(count) + 0.5) * NUM_TIMES / count).long()
     noise_VCHW = torch.randn(count, *x_NCHW.shape[1:], generator=source)
     device = x_NCHW.device
