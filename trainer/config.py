@@ -28,15 +28,10 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 class Preset:
     """A network that adapts to the data, with the setting that it was first tuned at.
 
-    ``attention`` says for each level whether its blocks attend; levels halve the picture's size.
     ``reference_lr`` belongs to ``reference_batch``; other batches are scaled from there.
     """
 
-    block_channels: tuple[int, ...]
-    attention: tuple[bool, ...]
-    layers_per_block: int
     head_channels: int
-    norm_groups: int
     reference_batch: int
     reference_lr: float
     beta2: float
@@ -47,11 +42,46 @@ class Preset:
     @property
     def size_multiple(self) -> int:
         """Height and width of what the network sees must be multiples of this."""
+        raise NotImplementedError
+
+
+@record
+class UNetPreset(Preset):
+    """Convolutions at several sizes.
+
+    ``attention`` says for each level whether its blocks attend; levels halve the picture's size.
+    """
+
+    block_channels: tuple[int, ...]
+    attention: tuple[bool, ...]
+    layers_per_block: int
+    norm_groups: int
+
+    @property
+    def size_multiple(self) -> int:
+        """Each level but the first halves the size."""
         return int(2 ** (len(self.block_channels) - 1))
 
 
-PRESETS: dict[str, Preset] = {
-    "tiny": Preset(
+@record
+class DiTPreset(Preset):
+    """A transformer over square patches, conditioned by adaptive norms: Peebles & Xie, arXiv 2212.09748.
+
+    Its width is ``num_heads * head_channels``.
+    """
+
+    num_layers: int
+    num_heads: int
+    patch_pixels: int
+
+    @property
+    def size_multiple(self) -> int:
+        """Whole patches only."""
+        return self.patch_pixels
+
+
+PRESETS: dict[str, UNetPreset | DiTPreset] = {
+    "tiny": UNetPreset(
         block_channels=(32, 64, 64),
         attention=(False, False, True),
         layers_per_block=1,
@@ -64,7 +94,7 @@ PRESETS: dict[str, Preset] = {
         default_num_classes=10,
         summary="1.1 M parameters: small pictures on a few CPU cores",
     ),
-    "gait48": Preset(
+    "gait48": UNetPreset(
         block_channels=(48, 96, 192),
         attention=(False, True, True),
         layers_per_block=2,
@@ -77,7 +107,7 @@ PRESETS: dict[str, Preset] = {
         default_num_classes=31,
         summary="width 48, multipliers 1-2-4: 4x32x32 latents of about 1,500 pictures on one older GPU",
     ),
-    "base": Preset(
+    "base": UNetPreset(
         block_channels=(128, 256, 256),
         attention=(False, True, True),
         layers_per_block=2,
@@ -90,10 +120,34 @@ PRESETS: dict[str, Preset] = {
         default_num_classes=10,
         summary="width 128: 64-pixel pictures or larger latents on a GPU with 12 GiB or more",
     ),
+    "dit-tiny": DiTPreset(
+        num_layers=3,
+        num_heads=3,
+        head_channels=32,
+        patch_pixels=2,
+        reference_batch=32,
+        reference_lr=1e-3,
+        beta2=0.99,
+        default_shape=(1, 8, 8),
+        default_num_classes=10,
+        summary="transformer of 0.6 M parameters: small pictures on a few CPU cores",
+    ),
+    "dit-s": DiTPreset(
+        num_layers=12,
+        num_heads=6,
+        head_channels=64,
+        patch_pixels=2,
+        reference_batch=256,
+        reference_lr=1e-4,  # section 4 of the paper, for every size
+        beta2=0.999,
+        default_shape=(4, 32, 32),
+        default_num_classes=1000,
+        summary="DiT-S/2: transformer of width 384 on latents, for a GPU and many pictures",
+    ),
 }
 
 
-def preset_named(name: str) -> Preset:
+def preset_named(name: str) -> UNetPreset | DiTPreset:
     """The preset of that name.
 
     Raises:
@@ -131,6 +185,8 @@ class TrainConfig:
     label_dropout: float = 0.1
     min_snr_gamma: float = 5.0
     precision: Precision = "fp32"
+    gradient_checkpointing: bool = False
+    compile: bool = False
     # [batch]
     micro_batch: int
     accumulation: int
@@ -199,7 +255,7 @@ class TrainConfig:
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("source", "image_size", "vae", "held_out_frac"),
-    "model": ("preset", "label_dropout", "min_snr_gamma", "precision"),
+    "model": ("preset", "label_dropout", "min_snr_gamma", "precision", "gradient_checkpointing", "compile"),
     "batch": ("micro_batch", "accumulation"),
     "optimizer": (
         "lr", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_samples", "decay_frac", "ema_half_lives_samples",
@@ -212,8 +268,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 # What may change between two parts of one run: none of these moves a weight.
 FREE_ON_RESUME = frozenset(
-    {"num_milestones", "checkpoint_every_samples", "validate_every_samples", "keep_checkpoints", *SECTIONS["sampling"]}
-)
+    {
+        "num_milestones", "checkpoint_every_samples", "validate_every_samples", "keep_checkpoints",
+        "gradient_checkpointing", *SECTIONS["sampling"],
+    }
+)  # fmt: skip
 
 
 def require_valid(config: TrainConfig, where: str) -> TrainConfig:

@@ -7,9 +7,10 @@ Shapes: B batch, C channels, H and W height and width. Symbols follow Salimans &
 from typing import Any
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
+
+from trainer.model import Denoiser
 
 NUM_TIMES = 1000
 
@@ -33,7 +34,7 @@ class Objective:
         self._weight_T = snr_T.clamp(max=min_snr_gamma) / (snr_T + 1)
 
     def levels(self, time_B: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and sigma at these times: ``[B, 1]`` each."""
+        """Alpha and sigma at these times: ``[B, 1]`` each."""
         return self._alpha_T[time_B][:, None], self._sigma_T[time_B][:, None]
 
     def noised(self, x_BCHW: Tensor, time_B: Tensor, noise_BCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,14 +43,14 @@ class Objective:
         sigma_B111 = self._sigma_T[time_B].view(-1, 1, 1, 1)
         return alpha_B111 * x_BCHW + sigma_B111 * noise_BCHW, alpha_B111 * noise_BCHW - sigma_B111 * x_BCHW
 
-    def errors(self, model: UNet2DModel, x_BCHW: Tensor, label_B: Tensor, time_B: Tensor, noise_BCHW: Tensor) -> Tensor:
+    def errors(self, model: Denoiser, x_BCHW: Tensor, label_B: Tensor, time_B: Tensor, noise_BCHW: Tensor) -> Tensor:
         """Squared error of v of each sample, not weighted: ``[B]``."""
         z_BCHW, v_BCHW = self.noised(x_BCHW, time_B, noise_BCHW)
         predicted_BCHW = model(z_BCHW, time_B, class_labels=label_B, return_dict=False)[0]
         squared_error_B: Tensor = (predicted_BCHW.float() - v_BCHW).square().mean(dim=(1, 2, 3))
         return squared_error_B
 
-    def losses(self, model: UNet2DModel, x_BCHW: Tensor, label_B: Tensor, time_B: Tensor, noise_BCHW: Tensor) -> Tensor:
+    def losses(self, model: Denoiser, x_BCHW: Tensor, label_B: Tensor, time_B: Tensor, noise_BCHW: Tensor) -> Tensor:
         """Weighted squared error of each sample: ``[B]``."""
         weighted_B: Tensor = self.weights(time_B) * self.errors(model, x_BCHW, label_B, time_B, noise_BCHW)
         return weighted_B

@@ -9,12 +9,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from advisor.errors import DeviceError, Interrupted, NonFiniteError
 from advisor.records import Note
+from trainer.compiled import Compiled
 from trainer.config import TrainConfig
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.model import autocast_dtype, null_class
@@ -92,6 +94,18 @@ class Stepper:
         self.micro_batch = config.micro_batch
         self.last: Step | None = None
         self._losses_B = torch.empty(0)
+        self._notes: list[Note] = []
+        self._network: Any = state.model
+        if config.compile:
+            self._network = Compiled(state.model, self._say_not_compiled)
+
+    def take_notes(self) -> list[Note]:
+        """What the last steps have to tell, once."""
+        taken, self._notes = self._notes, []
+        return taken
+
+    def _say_not_compiled(self, problem: str) -> None:
+        self._notes.append(note("not_compiled", problem=problem))
 
     def step(self) -> tuple[Tensor, Tensor, float]:
         """Run one optimizer step; returns loss, gradient norm (both on the device) and learning rate.
@@ -149,7 +163,8 @@ class Stepper:
             self._state.optimizer.zero_grad(set_to_none=True)
             if self.micro_batch == 1 or not self._shrink_on_oom:
                 raise DeviceError(f"out of memory with micro-batch {self.micro_batch}: {reason}")
-            self.micro_batch //= 2
+            before, self.micro_batch = self.micro_batch, self.micro_batch // 2
+            self._notes.append(note("micro_batch_halved", before=before, after=self.micro_batch))
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -175,7 +190,7 @@ class Stepper:
         drop_M = draw.drop_label_B[chosen].to(self._device, non_blocking=True)
         label_M = torch.where(drop_M, null_class(self._state.model), self._data.label_N[item_M])
         return self._objective.losses(
-            self._state.model,
+            self._network,
             self._data.x_NCHW[item_M],
             label_M,
             draw.time_B[chosen].to(self._device, non_blocking=True),
@@ -198,13 +213,13 @@ def train(stepper: Stepper, state: TrainState, config: TrainConfig, due: Due, st
     state.model.train()
     meter = _Meter(state)
     while state.samples_seen < config.samples:
-        before, micro_batch = state.samples_seen, stepper.micro_batch
+        before = state.samples_seen
         taken = stepper.step()
         if stepper.last is not None:
             due.stepped(stepper.last)
         meter.add(*taken)
-        if stepper.micro_batch != micro_batch:
-            due.note(note("micro_batch_halved", before=micro_batch, after=stepper.micro_batch))
+        for said in stepper.take_notes():
+            due.note(said)
         found = stepper.noise.take()
         if found is not None:
             due.noise(found)

@@ -9,26 +9,33 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline, UNet2DModel
+from diffusers import DiffusionPipeline, DiTTransformer2DModel, UNet2DModel
 from PIL import Image
 
 from advisor import storage
 from advisor.errors import UsageError
 from advisor.schema import nearest_name
 from trainer.latents import Pixels, VaeCodec
+from trainer.model import Denoiser
 from trainer.sampling import generate, make_scheduler, picture_image
 
 
 class ClassConditionalPipeline(DiffusionPipeline):
     """Pictures by class name: ``ClassConditionalPipeline.from_pretrained("RUN/pipeline")(["7", "3"])``."""
 
-    _optional_components: ClassVar[list[str]] = ["vae"]
+    _optional_components: ClassVar[list[str]] = ["unet", "transformer", "vae"]
 
     def __init__(
-        self, unet: UNet2DModel, scheduler: Any, vae: Any = None, class_names: list[str] | None = None
+        self,
+        scheduler: Any,
+        unet: UNet2DModel | None = None,
+        transformer: DiTTransformer2DModel | None = None,
+        vae: Any = None,
+        class_names: list[str] | None = None,
     ) -> None:
+        """One of ``unet`` and ``transformer`` denoises; the other is ``None``."""
         super().__init__()
-        self.register_modules(unet=unet, scheduler=scheduler, vae=vae)
+        self.register_modules(scheduler=scheduler, unet=unet, transformer=transformer, vae=vae)
         self.register_to_config(class_names=class_names or [])
 
     def __call__(
@@ -44,19 +51,23 @@ class ClassConditionalPipeline(DiffusionPipeline):
             if name not in known:
                 raise UsageError(f"no class {name!r} in this model{nearest_name(name, known)}")
         labels = torch.tensor([known.index(name) for name in class_names])
-        codec = VaeCodec(self.vae, self.unet.device) if self.vae is not None else Pixels()
-        x_BCHW = generate(self.unet, labels, seed=seed, num_steps=num_steps, guidance=guidance)
+        model = self.unet if self.transformer is None else self.transformer
+        codec = VaeCodec(self.vae, model.device) if self.vae is not None else Pixels()
+        x_BCHW = generate(model, labels, seed=seed, num_steps=num_steps, guidance=guidance)
         return [picture_image(pixels) for pixels in codec.decode(x_BCHW)]
 
 
-def export(folder: Path, unet: UNet2DModel, vae: Any, class_names: Sequence[str]) -> None:
+def export(folder: Path, model: Denoiser, vae: Any, class_names: Sequence[str]) -> None:
     """Write the pipeline folder as a whole, replacing an older one.
 
     Raises:
         StorageError: if the disk is full or not writable.
     """
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    pipeline = ClassConditionalPipeline(unet.eval(), make_scheduler(), vae, list(class_names))
+    part = "transformer" if isinstance(model, DiTTransformer2DModel) else "unet"
+    pipeline = ClassConditionalPipeline(
+        make_scheduler(), **{part: model.eval()}, vae=vae, class_names=list(class_names)
+    )
     with storage.storage_errors(folder):
         pipeline.save_pretrained(temporary, safe_serialization=True)
         if folder.exists():

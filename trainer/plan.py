@@ -212,6 +212,8 @@ def workload_parameters(source: Source | None, values: Mapping[str, Any]) -> dic
         "width": width,
         "num_classes": num_classes,
         "precision": values.get("precision", "fp32"),
+        "gradient_checkpointing": values.get("gradient_checkpointing", False),
+        "compile": values.get("compile", False),
     }
 
 

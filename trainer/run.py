@@ -89,6 +89,7 @@ class Run:
             len(self._pictures.classes),
             seed=config.seed,
             device=self._device,
+            gradient_checkpointing=config.gradient_checkpointing,
         )
         optimizer = make_optimizer(
             model, lr=config.lr, beta1=config.beta1, beta2=config.beta2, weight_decay=config.weight_decay

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from trainer.diffusion import SCHEDULER_CONFIG
-from trainer.model import null_class
+from trainer.model import Denoiser, null_class, sample_shape
 from trainer.order import generator
 
 SamplerName = Literal["dpm++", "ddim"]
@@ -41,7 +40,7 @@ def make_scheduler(sampler: SamplerName = "dpm++") -> Any:
 
 @torch.no_grad()
 def generate(
-    model: UNet2DModel,
+    model: Denoiser,
     label_B: Tensor,
     *,
     seed: int,
@@ -55,9 +54,8 @@ def generate(
     class: Ho & Salimans, arXiv 2207.12598, eq. 6.
     """
     device = next(model.parameters()).device
-    height, width = model.config["sample_size"]
-    shape = (len(label_B), model.config["in_channels"], height, width)
-    noise_BCHW = torch.randn(shape, generator=generator("sample", seed))
+    shape_CHW = sample_shape(model)
+    noise_BCHW = torch.randn((len(label_B), *shape_CHW), generator=generator("sample", seed))
     was_training = model.training
     model.eval()
     parts = [
@@ -69,15 +67,16 @@ def generate(
 
 
 def _denoise(
-    model: UNet2DModel, x_BCHW: Tensor, label_B: Tensor, scheduler: Any, num_steps: int, guidance: float
+    model: Denoiser, x_BCHW: Tensor, label_B: Tensor, scheduler: Any, num_steps: int, guidance: float
 ) -> Tensor:
     scheduler.set_timesteps(num_steps, device=x_BCHW.device)
     null_B = torch.full_like(label_B, null_class(model))
     for time in scheduler.timesteps:
         if guidance == 1:
-            v_BCHW = model(x_BCHW, time, class_labels=label_B, return_dict=False)[0]
+            v_BCHW = model(x_BCHW, time.expand(len(label_B)), class_labels=label_B, return_dict=False)[0]
         else:
-            both = model(x_BCHW.repeat(2, 1, 1, 1), time, class_labels=torch.cat([label_B, null_B]), return_dict=False)
+            label_2B, time_2B = torch.cat([label_B, null_B]), time.expand(2 * len(label_B))
+            both = model(x_BCHW.repeat(2, 1, 1, 1), time_2B, class_labels=label_2B, return_dict=False)
             conditional_BCHW, null_BCHW = both[0].chunk(2)
             v_BCHW = null_BCHW + guidance * (conditional_BCHW - null_BCHW)
         x_BCHW = scheduler.step(v_BCHW, time, x_BCHW).prev_sample

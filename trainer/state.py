@@ -7,12 +7,12 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor
 
 from advisor.errors import CheckpointError, NonFiniteError
 from trainer.config import Precision
 from trainer.ema import Ema
+from trainer.model import Denoiser
 
 STATE_SCHEMA = "cfgadvise.state/1"
 _SCALE_KEYS = ("scale", "_growth_tracker")
@@ -27,7 +27,7 @@ class TrainState:
     """
 
     def __init__(
-        self, model: UNet2DModel, ema: Ema, optimizer: torch.optim.Optimizer, precision: Precision = "fp32"
+        self, model: Denoiser, ema: Ema, optimizer: torch.optim.Optimizer, precision: Precision = "fp32"
     ) -> None:
         self.model, self.ema, self.optimizer = model, ema, optimizer
         device = next(model.parameters()).device

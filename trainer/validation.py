@@ -6,11 +6,11 @@ Shapes: V validation items, C channels, H and W height and width.
 import dataclasses
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor
 
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
+from trainer.model import Denoiser
 from trainer.order import generator
 
 MAX_ITEMS, MIN_TUPLES, NUM_BUCKETS = 256, 64, 8
@@ -51,7 +51,7 @@ def fixed_tuples(x_NCHW: Tensor, label_N: Tensor, seed: int) -> ValidationSet | 
 
 
 @torch.no_grad()
-def tuple_losses(model: UNet2DModel, held_out: ValidationSet, objective: Objective) -> Tensor:
+def tuple_losses(model: Denoiser, held_out: ValidationSet, objective: Objective) -> Tensor:
     """Weighted loss of each fixed tuple, in evaluation mode: ``[V]``, from little noise to much."""
     was_training = model.training
     model.eval()
@@ -62,13 +62,13 @@ def tuple_losses(model: UNet2DModel, held_out: ValidationSet, objective: Objecti
     return losses_V
 
 
-def validation_loss(model: UNet2DModel, held_out: ValidationSet, objective: Objective) -> float:
+def validation_loss(model: Denoiser, held_out: ValidationSet, objective: Objective) -> float:
     """Mean weighted loss over the fixed tuples."""
     return float(tuple_losses(model, held_out, objective).mean())
 
 
 def best_ema_width(
-    scratch: UNet2DModel, ema: Ema, held_out: ValidationSet, objective: Objective
+    scratch: Denoiser, ema: Ema, held_out: ValidationSet, objective: Objective
 ) -> tuple[int, list[float]]:
     """Number of the average with the lowest validation loss, and the losses of all.
 

@@ -4,15 +4,22 @@ Data are random of the right shape: neither memory nor time depends on what a pi
 measurement must not wait for a data set.
 """
 
+import logging
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from advisor.workload.protocol import Workload
+from trainer.compiled import Compiled
 from trainer.config import Precision, preset_named
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
 from trainer.model import autocast_dtype, build_model, make_optimizer
 from trainer.sampling import generate
+
+
+log = logging.getLogger(__name__)
 
 
 class _Average:
@@ -27,6 +34,10 @@ class _Average:
         self._ema.update(samples_seen=10_000, batch=32)
 
 
+def _say_not_compiled(problem: str) -> None:
+    log.warning("the network could not be compiled, it is measured as it is: %s", problem)
+
+
 def make(
     device: str,
     *,
@@ -36,6 +47,8 @@ def make(
     width: int | None = None,
     num_classes: int | None = None,
     precision: Precision = "fp32",
+    gradient_checkpointing: bool = False,
+    compile: bool = False,
 ) -> Workload:
     """One training step of a preset, on pictures or latents of the given shape.
 
@@ -45,7 +58,8 @@ def make(
     kind = preset_named(preset)
     shape = (channels or kind.default_shape[0], height or kind.default_shape[1], width or kind.default_shape[2])
     classes = num_classes or kind.default_num_classes
-    model = build_model(kind, shape, classes, seed=0, device=device)
+    model = build_model(kind, shape, classes, seed=0, device=device, gradient_checkpointing=gradient_checkpointing)
+    network: Any = Compiled(model, _say_not_compiled) if compile else model
     objective = Objective(device, min_snr_gamma=5.0)
 
     def batch(count: int) -> tuple[Tensor, ...]:
@@ -58,7 +72,7 @@ def make(
         model=model,
         optimizer=make_optimizer(model, lr=kind.reference_lr, beta2=kind.beta2),
         batch=batch,
-        loss=lambda model, batch: objective.losses(model, *batch).mean(),
+        loss=lambda _, batch: objective.losses(network, *batch).mean(),
         ema=_Average(model),
         eval_step=lambda: generate(model, torch.arange(min(classes, 16)), seed=0, num_steps=2, guidance=1.5),
         clip_norm=1.0,

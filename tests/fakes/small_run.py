@@ -2,13 +2,13 @@
 
 import torch
 
-from trainer.config import PRESETS, Preset, TrainConfig
+from trainer.config import PRESETS, TrainConfig, UNetPreset
 from trainer.ema import Ema
 from trainer.loop import TrainingData
 from trainer.model import build_model, make_optimizer
 from trainer.state import TrainState
 
-SMALL = Preset(
+SMALL = UNetPreset(
     block_channels=(8, 16),
     attention=(False, True),
     layers_per_block=1,
