@@ -18,7 +18,6 @@ from trainer.ema import Ema
 from trainer.model import autocast_dtype, build_model, make_optimizer
 from trainer.sampling import generate
 
-
 log = logging.getLogger(__name__)
 
 

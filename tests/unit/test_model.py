@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from small_run import SMALL, small_config, small_data, small_state
+from small_run import SMALL, small_config, small_data
 
 from advisor.errors import UsageError
 from trainer.compiled import Compiled
