@@ -65,7 +65,7 @@ ALARMS: dict[str, str] = {
     ),
     "label_ignored": (
         "类别没有起作用：给出类别时误差只低 {statistic:.1f} 个标准误差，不到 {threshold:.1f}"
-        "（n = {n} 组，{detectable:percent} 的改进就能看出来）。请检查类别，并调小 label_dropout。"
+        "（n = {n} 组；可以排除 {limit:percent} 以上的改进）。请检查类别，并调小 label_dropout。"
     ),
     "overfit": (
         "开始过拟合：留出图片的误差连续两次上升，在第 {bucket} 个噪声区间（共 8 个）升高 {statistic:.1f} 个标准误差，"

@@ -77,7 +77,7 @@ ALARMS: dict[str, str] = {
     ),
     "label_ignored": (
         "The label is not used: with it the error is lower by {statistic:.1f} standard errors, below {threshold:.1f}"
-        " (n = {n} tuples, where a gain of {detectable:percent} would show). Check the labels; lower label_dropout."
+        " (n = {n} tuples; a gain of {limit:percent} or more is excluded). Check the labels; lower label_dropout."
     ),
     "overfit": (
         "It begins to overfit: the error on held-out pictures rose twice running, by {statistic:.1f} standard errors in"

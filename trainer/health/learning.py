@@ -21,7 +21,7 @@ from trainer.schedule import ema_decay_at
 PACE_FROM_FRAC = 0.05  # the earlier of the two points whose power law is extended; before it lies the warm-up
 Z_SURE = 4.0  # of tests that are repeated at every validation and in every bucket: 1 in 30,000 each
 Z_LABEL = 3.0
-DETECTABLE_FRAC = 0.01
+SMALL_GAIN_FRAC = 0.01
 PLATEAU_FRAC = 0.005
 PLATEAU_SPAN_FRAC = 0.2
 Z_95 = 1.96
@@ -137,12 +137,12 @@ class LearningChecks:
         """Whether the network does better with the label than without it, tuple by tuple."""
         now = self.history[-1]
         gain = paired(null_V, now.error_V)
-        detectable = Z_LABEL * gain.standard_error / float(now.error_V.mean())
+        largest = (gain.mean + Z_LABEL * gain.standard_error) / float(now.error_V.mean())
         if gain.z >= Z_LABEL:
             self.label_is_used = True
-        elif now.samples >= 2 * PACE_FROM_FRAC * self._config.samples and detectable <= DETECTABLE_FRAC:
+        elif now.samples >= 2 * PACE_FROM_FRAC * self._config.samples and largest <= SMALL_GAIN_FRAC:
             self.label_is_used = False
-            return alarm("label_ignored", statistic=gain.z, threshold=Z_LABEL, n=gain.n, detectable=detectable)
+            return alarm("label_ignored", statistic=gain.z, threshold=Z_LABEL, n=gain.n, limit=SMALL_GAIN_FRAC)
         return None
 
     def overfit(self) -> Note | None:
