@@ -444,6 +444,29 @@ class Dataset:
 
 
 @record
+class Cost:
+    """Money, in whatever unit the price was given."""
+
+    price_per_hour: Claim
+    run: Claim
+
+
+@record
+class Sessions:
+    """A run where the machine is taken away after a while: how far each session comes.
+
+    ``checkpoint_every_samples``: how often to save, so that little is lost with a session. ``ends_at_samples``: what
+    was seen and saved when each of the first sessions ends.
+    """
+
+    session_s: Claim
+    images_per_session: Claim
+    num_sessions: Claim
+    checkpoint_every_samples: int | None = None
+    ends_at_samples: tuple[int, ...] = ()
+
+
+@record
 class Provenance:
     """Who said this, when, with what: enough to repeat it."""
 
@@ -475,6 +498,8 @@ class Advice:
     monitoring: tuple[Note, ...]
     warnings: tuple[Note, ...]
     provenance: Provenance
+    cost: Cost | None = None
+    sessions: Sessions | None = None
 
     def to_json(self) -> str:
         """The JSON that ``cfgadvise recommend --json`` prints and ``advice.json`` holds."""

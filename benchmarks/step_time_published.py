@@ -70,7 +70,7 @@ def language(rows: list[dict[str, str]], simulation: Simulation, *, quiet: bool)
             print(line(runs[-1]), file=sys.stderr, flush=True)
     by_mode = {mode: [one for one in runs if one["mode"] == mode] for mode in ("inference", "train")}
     return {
-        "mape": {mode: errors(group) for mode, group in by_mode.items()} | {"all": errors(runs)},
+        "mean_abs_error_percent": {mode: errors(group) for mode, group in by_mode.items()} | {"all": errors(runs)},
         "by_gpu": {gpu: errors([one for one in runs if one["gpu"] == gpu]) for gpu in sorted({x["gpu"] for x in runs})},
         "in_interval_frac": statistics.fmean(one["low_ms"] <= one["measured_ms"] <= one["high_ms"] for one in runs),
         "runs": runs,

@@ -1,9 +1,10 @@
-"""Advice for a card that is not here. Pure: memory from a simulated one, nothing measured, no time known."""
+"""Advice for a card that is not here. Pure: memory and time from a simulated one, nothing measured."""
 
 import dataclasses
 
 from advisor.errors import DeviceError
 from advisor.predict.memory import LARGEST_MICRO_BATCH
+from advisor.recommend import foreseen
 from advisor.recommend import options as price
 from advisor.recommend.absent_card import Forecast, device_of
 from advisor.recommend.dataset import steps_per_epoch
@@ -12,7 +13,7 @@ from advisor.recommend.options import Candidate, batch_candidates, lr_candidates
 from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note, reason
 from advisor.recommend.scaling import scale_setting
-from advisor.recommend.verdicts import Appraisal, changed_batch_reasons, lr_reasons
+from advisor.recommend.verdicts import MIN_GAIN_FRAC, Appraisal, changed_batch_reasons, is_clear_gain, lr_reasons
 from advisor.records import (
     Advice,
     Breakdown,
@@ -26,11 +27,10 @@ from advisor.records import (
 )
 
 _SOURCE = "step traced on a simulated GPU, caching allocator replayed"
-_NOT_TIMED = Claim(value=None, basis="predicted", source="the card is not here: no step was timed")
 
 
 def advise_for(forecast: Forecast) -> Advice:
-    """The advice that a prediction of memory supports: the present setting if it surely fits.
+    """The advice that a prediction supports: the present setting if it surely fits and nothing is surely faster.
 
     Raises:
         DeviceError: if no setting with the present effective batch fits.
@@ -86,7 +86,11 @@ def _choose(appraisals: list[Appraisal], forecast: Forecast) -> Appraisal:
     same = [one for one in others if one.problem is None and one.effective_batch == present.effective_batch]
     if present.problem is None:
         smaller = [one for one in same if one.candidate.micro_batch < present.candidate.micro_batch]
-        return smaller[0] if forecast.case.goal == "memory" and smaller else present
+        if forecast.case.goal == "memory":
+            return smaller[0] if smaller else present
+        min_gain_frac = MIN_GAIN_FRAC if forecast.case.goal == "balanced" else 0.0
+        faster = [one for one in same if is_clear_gain(one.progress, min_gain_frac)]
+        return min(faster, key=lambda one: one.progress.value or 0, default=present)
     if same:
         return max(same, key=lambda one: one.candidate.micro_batch)
     raise DeviceError(
@@ -105,9 +109,14 @@ def _appraise(candidate: Candidate, forecast: Forecast) -> Appraisal:
         candidate=candidate,
         setting=setting,
         point=None,
-        progress=price.UNKNOWN_PROGRESS,
+        progress=foreseen.progress(forecast.times, candidate, _present(forecast)),
         problem=_problem(candidate, forecast),
     )
+
+
+def _present(forecast: Forecast) -> Candidate:
+    present = forecast.case.present
+    return Candidate(id="keep", micro_batch=present.micro_batch, accumulation=present.accumulation)
 
 
 def _problem(candidate: Candidate, forecast: Forecast) -> Reason | None:
@@ -126,6 +135,8 @@ def _problem(candidate: Candidate, forecast: Forecast) -> Reason | None:
 
 def _option(one: Appraisal, present: Appraisal, best: Appraisal, forecast: Forecast) -> Option:
     peak, budget_bytes = forecast.model.at(one.candidate.micro_batch), forecast.budget_bytes
+    fits = one.problem is None
+    step_s = foreseen.step_time(forecast.times if fits else None, one.candidate)
     return Option(
         id=one.candidate.id,
         micro_batch=one.candidate.micro_batch,
@@ -142,11 +153,11 @@ def _option(one: Appraisal, present: Appraisal, best: Appraisal, forecast: Forec
             peak.high / budget_bytes,
             "predicted memory / memory that may be used",
         ),
-        step_s=_NOT_TIMED,
-        samples_per_s=_NOT_TIMED,
+        step_s=step_s,
+        samples_per_s=foreseen.throughput(one.effective_batch, step_s),
         steps_per_epoch=steps_per_epoch(forecast.case.dataset.num_items, one.effective_batch),
-        run_s=_NOT_TIMED,
-        time_to_same_progress=one.progress,
+        run_s=foreseen.run_time(forecast.case.run_samples, one.effective_batch, step_s),
+        time_to_same_progress=one.progress if fits and present.problem is None else price.UNKNOWN_PROGRESS,
         verdict=_verdict(one, present, best),
         reasons=_reasons(one, present, forecast),
     )
@@ -175,10 +186,12 @@ def _reasons(one: Appraisal, present: Appraisal, forecast: Forecast) -> tuple[Re
     elif one.effective_batch == present.effective_batch:
         found.append(reason("+", "same_effective_batch", effective_batch=one.effective_batch))
         found.append(None if present.problem is None else reason("+", "saves_memory"))
+    if present.problem is None:
+        found.append(foreseen.speed_reason(one.candidate, present.candidate, one.progress, forecast.times))
     found += [
         x
         for x in changed_batch_reasons(one, present, forecast.case.dataset.num_items)
-        if x and x.id != "no_noise_scale"
+        if x and (x.id != "no_noise_scale" or forecast.times is not None)
     ]
     peak_bytes, budget_bytes = forecast.model.at(one.candidate.micro_batch).reserved_bytes, forecast.budget_bytes
     share = peak_bytes / budget_bytes
@@ -203,7 +216,7 @@ def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
     limits = forecast.model.limits(forecast.budget_bytes, most=forecast.case.max_batch or LARGEST_MICRO_BATCH)
     name, problem = forecast.card.name, forecast.model.evaluation_problem
     found = [
-        note("predicted_only", gpu=name),
+        *_timing_notes(forecast),
         note(
             "largest_safe",
             gpu=name,
@@ -224,3 +237,15 @@ def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
         else None,
     ]
     return [x for x in found if x is not None]
+
+
+def _timing_notes(forecast: Forecast) -> list[Note]:
+    """What was not run, how its time is known, and what the card would wait for."""
+    times, name, present = forecast.times, forecast.card.name, forecast.case.present
+    if times is None:
+        return [note("predicted_only", gpu=name)]
+    found = [note("predicted_step", gpu=name) if times.card.is_own else note("predicted_step_alike", gpu=name)]
+    share = times.host_share(present.micro_batch, present.accumulation)
+    if share > 1:
+        found.append(note("host_bound", gpu=name, ratio=share))
+    return found

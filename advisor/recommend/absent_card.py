@@ -6,8 +6,10 @@ from collections.abc import Callable
 from advisor.errors import DeviceError
 from advisor.hardware.gpus import peaks_of, read_table
 from advisor.predict.cards import Card, card_named, card_of
+from advisor.predict.efficiency import efficiency_of
 from advisor.predict.memory import LARGEST_MICRO_BATCH, MemoryModel, predict_memory
 from advisor.predict.simulation import Simulation
+from advisor.predict.step_time import StepTimeModel
 from advisor.recommend.case import Case, Question, fill_in
 from advisor.records import Device, record
 from advisor.units import format_bytes
@@ -15,13 +17,17 @@ from advisor.units import format_bytes
 
 @record
 class Forecast:
-    """The step as it would run on the card; ``safe`` is the largest micro-batch that surely fits, or 0."""
+    """The step as it would run on the card; ``safe`` is the largest micro-batch that surely fits, or 0.
+
+    ``times`` is ``None`` where nothing is known of them: no GPU could be simulated, or the card's rates are unknown.
+    """
 
     case: Case
     card: Card
     model: MemoryModel
     budget_bytes: int
     safe: int
+    times: StepTimeModel | None = None
 
 
 def foresee(gpu: str, question: Question, on_progress: Callable[[str], None]) -> Forecast:
@@ -46,9 +52,21 @@ def foresee(gpu: str, question: Question, on_progress: Callable[[str], None]) ->
     budget_bytes = min(card.usable_bytes, question.memory_budget_bytes or card.usable_bytes)
     case = fill_in(question, model.built, budget_bytes)
     safe = model.largest_safe(budget_bytes, question.max_batch or LARGEST_MICRO_BATCH)
-    forecast = Forecast(case=case, card=card, model=model, budget_bytes=budget_bytes, safe=safe)
+    times = _times(card, model)
+    forecast = Forecast(case=case, card=card, model=model, budget_bytes=budget_bytes, safe=safe, times=times)
     _require_room(forecast)
     return forecast
+
+
+def _times(card: Card, model: MemoryModel) -> StepTimeModel | None:
+    gpu = next(one for one in read_table() if one.name == card.name)
+    if model.operators is None:
+        return None
+    try:
+        efficiency = efficiency_of(gpu)
+    except DeviceError:
+        return None
+    return StepTimeModel(model.operators, efficiency, model.breakdown(card).gradients_bytes or 0)
 
 
 def device_of(card: Card) -> Device:

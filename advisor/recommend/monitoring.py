@@ -77,5 +77,5 @@ def _elapsed(step: int, step_s: Claim) -> Claim:
         low=step * low,
         high=step * high,
         basis="predicted",
-        source="steps x measured time of a step",
+        source=f"steps x {step_s.basis} time of a step",
     )

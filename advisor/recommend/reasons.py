@@ -30,6 +30,10 @@ REASONS: dict[str, str] = {
         "An optimizer step takes {step_s:duration} instead of {present_step_s:duration} (ratio {low:ratio} to"
         " {high:ratio}): no gain above {min_gain:percent} that stands out of the measuring noise."
     ),
+    "within_forecast": (
+        "An optimizer step is predicted to take {step_s:duration} instead of {present_step_s:duration} (ratio"
+        " {low:ratio} to {high:ratio}): no gain above {min_gain:percent} that stands out of the prediction's error."
+    ),
     "throughput": "{samples_per_s:count} samples a second instead of {present_samples_per_s:count}.",
     "fits": "Peak memory {peak_bytes:bytes}: {share:percent} of the {budget_bytes:bytes} that may be used.",
     "more_memory": "Peak memory {peak_bytes:bytes} instead of {present_bytes:bytes}.",
@@ -90,6 +94,21 @@ NOTES: dict[str, str] = {
     "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
     "noise_scale_unmeasured": "The gradient noise scale was not measured: the effective batch is not changed.",
     # ---- a card that is not here
+    "predicted_step": (
+        "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one, times with"
+        " kernels that were measured on this card, within a 90 % interval. Run the same command there before a long"
+        " training."
+    ),
+    "predicted_step_alike": (
+        "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one. No kernel of this"
+        " card was measured, so times come from cards like it, within a wide 90 % interval. Run the same command there"
+        " before a long training."
+    ),
+    "host_bound": (
+        "At the present setting a {gpu} waits: starting the kernels takes the computer about {ratio:ratio} times as"
+        " long as the card needs for them. A faster processor, torch.compile or CUDA graphs would help, and a larger"
+        " micro-batch costs little."
+    ),
     "predicted_only": (
         "Nothing was run on a {gpu}: its memory is predicted from the step on a simulated one, and times are not known."
         " Run the same command there before a long training."

@@ -17,6 +17,24 @@ SOURCES: dict[str, str] = {
     r"not measured": "没有测量",
     r"not predictable from the time of a step": "无法由单步时间推算",
     r"steps x measured time of a step": "步数 × 实测单步时间",
+    r"steps x predicted time of a step": "步数 × 预测单步时间",
+    r"(\d+) steps x predicted time of a step, without evaluation and checkpoints": (
+        r"\1 步 × 预测单步时间，不含评估和检查点"
+    ),
+    r"effective batch / predicted time of a step": "有效批量 / 预测单步时间",
+    r"operators of the simulated step on a roofline fitted to kernels measured on a (.+?); 90 % interval": (
+        r"模拟训练步的各算子，按 \1 上实测算子拟合的 roofline 计时；90% 区间"
+    ),
+    r"operators of the simulated step on a roofline fitted to kernels measured on (\d+) other cards, none on a (.+?);"
+    r" 90 % interval": r"模拟训练步的各算子，按另外 \1 种显卡实测算子拟合的 roofline 计时（没有 \2 的数据）；90% 区间",
+    r"predicted step-time ratio x bounds over every gradient noise scale \((.+)\)": (
+        r"预测单步时间之比 × 任意梯度噪声尺度下的界 (\1)"
+    ),
+    r"time of the run x price per hour": "总用时 × 每小时价格",
+    r"samples a second x (\S+) s, down to a checkpoint every (\d+) samples": (
+        r"每秒样本数 × \1 秒，退到最近的检查点（每 \2 个样本一个）"
+    ),
+    r"samples of the run / samples of a session": "总样本数 / 每次会话的样本数",
     r"(\d+) steps x measured time of a step, without evaluation and checkpoints": (
         r"\1 步 × 实测单步时间，不含评估和检查点"
     ),

@@ -1,5 +1,6 @@
 """``cfgadvise recommend --gpu``: a card that is not here, from the command line to the exit code."""
 
+import math
 import os
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def own_step(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{path}:make"
 
 
-def test_every_memory_figure_is_predicted_with_an_interval_and_times_are_unknown(own_step: str) -> None:
+def test_every_figure_of_memory_and_time_is_predicted_with_an_interval(own_step: str) -> None:
     run = recommend(*SETTING, "--gpu", "Tesla P100", "--workload", own_step, "--json")
     assert run.returncode == 0, run.stderr
     advice = schema.from_json(Advice, run.stdout, where="stdout")
@@ -44,13 +45,19 @@ def test_every_memory_figure_is_predicted_with_an_interval_and_times_are_unknown
         peak = option.peak_reserved_bytes
         assert peak.basis == option.memory_frac.basis == "predicted"
         assert peak.low < peak.value < peak.high
-        assert (option.step_s.value, option.run_s.value, option.samples_per_s.value) == (None, None, None)
+        for claim in (option.step_s, option.run_s, option.samples_per_s):
+            assert claim.basis == "predicted"
+            assert 0 < claim.low < claim.value < claim.high
+        assert option.run_s.value == pytest.approx(
+            math.ceil(advice.run_samples.value / option.effective_batch) * option.step_s.value
+        )
+    assert all(one.elapsed_s.value is not None for one in advice.milestones)
     predicted = {one.micro_batch: one for one in advice.memory.predicted}
     assert predicted[8].reserved_bytes == advice.recommended.peak_reserved_bytes.value
     safe = advice.memory.max_micro_batch
     assert predicted[safe].high <= advice.memory.budget_bytes
     assert advice.memory.breakdown.weights_bytes == 4_000_000
-    assert {"predicted_only", "largest_safe"} <= {one.id for one in advice.warnings}
+    assert {"predicted_step", "largest_safe"} <= {one.id for one in advice.warnings}
 
 
 def test_a_present_setting_that_does_not_fit_gets_more_accumulation(own_step: str) -> None:
