@@ -43,6 +43,13 @@ def train(
         bool, typer.Option("--dry-run", help="Print the configuration; write and train nothing.")
     ] = False,
     on_oom: Annotated[str, typer.Option(metavar="shrink|stop", help="If memory runs out in mid-run.")] = "shrink",
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="Stop at a plateau, or when pictures are copied; else only warn.")
+    ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Send metrics to tensorboard, trackio, wandb or mlflow, too."),
+    ] = None,
 ) -> None:
     """Train a class-conditional diffusion model on pictures, and report what came of it."""
     from trainer.folder import RunFolder, open_run
@@ -50,6 +57,10 @@ def train(
 
     if on_oom not in ("shrink", "stop"):
         raise UsageError(f"--on-oom {on_oom}: choose shrink or stop")
+    if track is not None:
+        from trainer.tracking import require_tracker
+
+        require_tracker(track)
     given = _given_values(config, data, samples, assign or [])
     path = out or Path("runs") / _run_name(given)
     if fresh and path.exists() and any(path.iterdir()):
@@ -63,7 +74,7 @@ def train(
             return
         with open_run(path):
             plan.decide()
-            _execute(plan, stop, shrink_on_oom=on_oom == "shrink")
+            _execute(plan, stop, shrink_on_oom=on_oom == "shrink", stop_early=stop_early, track=track)
 
 
 def _given_values(
@@ -177,7 +188,7 @@ def _read_advice(path: Path) -> "Advice":
     return from_plain(Advice, require_json_object(path), where=str(path))
 
 
-def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool) -> None:
+def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool, stop_early: bool, track: str | None) -> None:
     from reports.live import Screen
     from trainer.occasions import Observers
     from trainer.run import Run
@@ -200,6 +211,8 @@ def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool) -> None:
             Observers(on_progress=screen.update, on_note=screen.note),
             device_name=plan.device.name,
             shrink_on_oom=shrink_on_oom,
+            stop_early=stop_early,
+            track=track,
         )
         run.write_plan(plan.why, plan.advice)
         run.execute(stop)
