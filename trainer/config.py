@@ -24,6 +24,14 @@ Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
+# What each way to save memory changes in a configuration, and in the parameters of ``trainer.workload:make``.
+MEMORY_SAVERS: dict[str, dict[str, Any]] = {
+    "checkpointing": {"gradient_checkpointing": True},
+    "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
+}
+
+
 @record
 class Preset:
     """A network that adapts to the data, with the setting that it was first tuned at.

@@ -3,7 +3,7 @@
 Both take ``(x_BCHW, time_B, class_labels=label_B)``, know a null class, and predict v.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from diffusers.models.embeddings import LabelEmbedding
@@ -67,7 +67,7 @@ def _require_shape(preset: UNetPreset | DiTPreset, shape: tuple[int, int, int]) 
 
 def _unet(preset: UNetPreset, shape: tuple[int, int, int], num_classes: int) -> UNet2DModel:
     channels, height, width = shape
-    return UNet2DModel(
+    model: UNet2DModel = UNet2DModel(
         sample_size=(height, width),
         in_channels=channels,
         out_channels=channels,
@@ -79,11 +79,12 @@ def _unet(preset: UNetPreset, shape: tuple[int, int, int], num_classes: int) -> 
         norm_num_groups=preset.norm_groups,
         num_class_embeds=num_classes + 1,
     )
+    return model
 
 
 def _transformer(preset: DiTPreset, shape: tuple[int, int, int], num_classes: int) -> DiTTransformer2DModel:
     channels, side, _ = shape
-    model = DiTTransformer2DModel(
+    model: Any = DiTTransformer2DModel(
         sample_size=side,
         in_channels=channels,
         num_layers=preset.num_layers,
@@ -100,7 +101,8 @@ def _transformer(preset: DiTPreset, shape: tuple[int, int, int], num_classes: in
     for module in model.modules():
         if isinstance(module, LabelEmbedding):
             module.dropout_prob = 0.0  # labels are dropped by the run's own draws, which a resumed run repeats
-    return model
+    transformer: DiTTransformer2DModel = model
+    return transformer
 
 
 def null_class(model: Denoiser) -> int:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline, DiTTransformer2DModel, UNet2DModel
+from diffusers import DiffusionPipeline
+from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 from PIL import Image
 
 from advisor import storage
@@ -64,9 +66,9 @@ def export(folder: Path, model: Denoiser, vae: Any, class_names: Sequence[str]) 
         StorageError: if the disk is full or not writable.
     """
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    part = "transformer" if isinstance(model, DiTTransformer2DModel) else "unet"
+    part: dict[str, Any] = {"transformer" if isinstance(model, DiTTransformer2DModel) else "unet": model.eval()}
     pipeline = ClassConditionalPipeline(
-        make_scheduler(), **{part: model.eval()}, vae=vae, class_names=list(class_names)
+        make_scheduler(), **part, vae=vae, class_names=list(class_names)
     )
     with storage.storage_errors(folder):
         pipeline.save_pretrained(temporary, safe_serialization=True)

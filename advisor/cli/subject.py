@@ -46,7 +46,7 @@ def own_arguments(workload: str, given: dict[str, Any], dataset: "Dataset") -> d
 def preset_arguments(name: str, precision: str, given: dict[str, Any], dataset: "Dataset") -> dict[str, Any]:
     """The trainer's step at a preset's own shapes, trained as the preset says."""
     from advisor.records import Claim
-    from trainer.config import preset_named, reference_lr
+    from trainer.config import MEMORY_SAVERS, preset_named, reference_lr
 
     preset = preset_named(name)
     micro_batch = given["micro_batch"] or preset.reference_batch
@@ -59,6 +59,7 @@ def preset_arguments(name: str, precision: str, given: dict[str, Any], dataset: 
         "workload": _TRAINER_WORKLOAD,
         "workload_name": name,
         "parameters": {"preset": name, "precision": precision},
+        "savers": MEMORY_SAVERS,
         "batch_size": micro_batch,
         "accumulation": given["accumulation"],
         "lr": by_preset if given["lr"] is None else given["lr"],
@@ -70,6 +71,7 @@ def data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, An
     """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
     from advisor.hardware.probe import choose_device, probe
     from advisor.schema import to_plain
+    from trainer.config import MEMORY_SAVERS
     from trainer.plan import plan_config, present_setting, survey, workload_parameters
 
     known = {key: value for key, value in given.items() if value is not None}
@@ -82,6 +84,7 @@ def data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, An
         "workload": _TRAINER_WORKLOAD,
         "workload_name": values["preset"],
         "parameters": workload_parameters(source, values),
+        "savers": MEMORY_SAVERS,
         "present": present,
         "dataset": source.training_set(config.held_out_frac),
         "device": chosen,

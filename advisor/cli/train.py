@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from advisor.cli.context import current_settings, print_answer, print_progress
 from advisor.errors import UsageError
 
 if TYPE_CHECKING:
+    from advisor.recommend.options import Changes
     from advisor.records import Advice, Device
     from trainer.config import TrainConfig
     from trainer.folder import RunFolder
@@ -154,6 +155,7 @@ class _Plan:
         from advisor.recommend.planner import advise
         from advisor.records import Claim
         from advisor.schema import to_plain
+        from trainer.config import MEMORY_SAVERS
         from trainer.plan import present_setting, workload_parameters
 
         values = to_plain(self.config)
@@ -161,6 +163,7 @@ class _Plan:
             workload=WORKLOAD,
             workload_name=self.config.preset,
             parameters=workload_parameters(self._source, values),
+            savers=cast("Changes", MEMORY_SAVERS),
             dataset=self._source.training_set(self.config.held_out_frac),
             device=self.device,
             present=present_setting(values, self._given),

@@ -12,6 +12,7 @@ from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, batch_candidates, lr_candidates, more_accumulation
 from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note, reason
+from advisor.recommend.savers import Present, saver_options
 from advisor.recommend.scaling import scale_setting
 from advisor.recommend.verdicts import MIN_GAIN_FRAC, Appraisal, changed_batch_reasons, is_clear_gain, lr_reasons
 from advisor.records import (
@@ -42,6 +43,7 @@ def advise_for(forecast: Forecast) -> Advice:
     appraisals += [_appraise(one, forecast) for one in lr_candidates(layout)]
     options = tuple(_option(one, present, best, forecast) for one in appraisals)
     recommended = options[appraisals.index(best)]
+    options += saver_options(forecast.savers, _beside(present, forecast), forecast.budget_bytes)
     milestones = plan_milestones(recommended, case.run_samples, case.dataset)
     return Advice(
         device=device_of(forecast.card),
@@ -117,6 +119,15 @@ def _appraise(candidate: Candidate, forecast: Forecast) -> Appraisal:
 def _present(forecast: Forecast) -> Candidate:
     present = forecast.case.present
     return Candidate(id="keep", micro_batch=present.micro_batch, accumulation=present.accumulation)
+
+
+def _beside(present: Appraisal, forecast: Forecast) -> Present:
+    return Present(
+        case=forecast.case,
+        fits=present.problem is None,
+        peak_bytes=forecast.model.at(present.candidate.micro_batch).reserved_bytes,
+        step_s=None,
+    )
 
 
 def _problem(candidate: Candidate, forecast: Forecast) -> Reason | None:

@@ -11,6 +11,8 @@ from advisor.predict.memory import LARGEST_MICRO_BATCH, MemoryModel, predict_mem
 from advisor.predict.simulation import Simulation
 from advisor.predict.step_time import StepTimeModel
 from advisor.recommend.case import Case, Question, fill_in
+from advisor.recommend.savers import Saver
+from advisor.recommend.try_savers import foresee_savers
 from advisor.records import Device, record
 from advisor.units import format_bytes
 
@@ -28,6 +30,7 @@ class Forecast:
     budget_bytes: int
     safe: int
     times: StepTimeModel | None = None
+    savers: tuple[Saver, ...] = ()
 
 
 def foresee(gpu: str, question: Question, on_progress: Callable[[str], None]) -> Forecast:
@@ -55,7 +58,8 @@ def foresee(gpu: str, question: Question, on_progress: Callable[[str], None]) ->
     times = _times(card, model)
     forecast = Forecast(case=case, card=card, model=model, budget_bytes=budget_bytes, safe=safe, times=times)
     _require_room(forecast)
-    return forecast
+    savers = foresee_savers(question, device_of(card), card, model, budget_bytes, on_progress)
+    return dataclasses.replace(forecast, savers=savers)
 
 
 def _times(card: Card, model: MemoryModel) -> StepTimeModel | None:

@@ -16,6 +16,7 @@ from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, Goal, lr_candidates
 from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note
+from advisor.recommend.savers import Present, Saver, saver_options
 from advisor.recommend.scaling import scale_setting
 from advisor.recommend.verdicts import (
     MIN_GAIN_FRAC,
@@ -52,6 +53,7 @@ class Evidence:
     candidates: tuple[Candidate, ...]
     campaign: Campaign
     noise_scale: NoiseScale | None = None
+    savers: tuple[Saver, ...] = ()
 
 
 def make_advice(evidence: Evidence) -> Advice:
@@ -67,6 +69,7 @@ def make_advice(evidence: Evidence) -> Advice:
     appraisals += [_appraise(candidate, evidence, limits) for candidate in lr_candidates(layout)]
     options = tuple(_option(one, present, best, evidence, limits) for one in appraisals)
     recommended = options[appraisals.index(best)]
+    options += saver_options(evidence.savers, _beside(present, evidence.case), evidence.case.budget_bytes)
     milestones = plan_milestones(recommended, evidence.case.run_samples, evidence.case.dataset)
     measurements = tuple(point.measurement for point in evidence.campaign.points)
     built, measured = evidence.campaign.built, best.measurement
@@ -140,6 +143,16 @@ def _peak_bytes(one: Appraisal) -> float:
 
 
 # ---- options ------------------------------------------------------------------------------------
+
+
+def _beside(present: Appraisal, case: Case) -> Present:
+    measurement = present.measurement
+    return Present(
+        case=case,
+        fits=present.problem is None,
+        peak_bytes=measurement.peak_reserved_bytes if measurement else None,
+        step_s=measurement.step_s if measurement else None,
+    )
 
 
 def _limits(evidence: Evidence) -> Limits:

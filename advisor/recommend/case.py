@@ -1,5 +1,6 @@
 """What advice is asked for: the question as it was put, and the case with everything filled in."""
 
+import dataclasses
 import datetime
 import math
 import time
@@ -8,7 +9,7 @@ import advisor
 from advisor.errors import UsageError
 from advisor.measure.campaign import Subject
 from advisor.recommend.dataset import DEFAULT_EPOCHS, default_run_samples
-from advisor.recommend.options import Goal
+from advisor.recommend.options import Changes, Goal
 from advisor.recommend.reasons import note
 from advisor.recommend.scaling import default_ema_decay, default_lr, default_warmup_samples
 from advisor.records import Claim, Dataset, Note, Probe, Provenance, Setting, WorkloadRef, record
@@ -21,7 +22,11 @@ _UNKNOWN = Claim(value=None, basis="user", source="not given, and not readable f
 
 @record
 class Question:
-    """What was asked, as far as it was said. ``present``: the whole setting, where the caller knows it."""
+    """What was asked, as far as it was said.
+
+    ``present``: the whole setting, where the caller knows it. ``savers``: which parameters of the workload
+    switch on what saves memory, where the caller knows that.
+    """
 
     subject: Subject
     workload_name: str
@@ -38,6 +43,7 @@ class Question:
     command: str
     machine: Probe
     started_s: float
+    savers: Changes = dataclasses.field(default_factory=dict)
 
 
 @record

@@ -8,6 +8,7 @@ from advisor.measure.messages import Failure
 from advisor.recommend.advice import Evidence
 from advisor.recommend.case import Question, fill_in
 from advisor.recommend.options import Candidate, batch_candidates, more_accumulation
+from advisor.recommend.try_savers import measure_savers
 from advisor.recommend.verdicts import exceeds
 from advisor.records import Device
 
@@ -28,6 +29,7 @@ def measure_here(question: Question, device: Device, on_progress: Callable[[str]
         device=device,
         candidates=candidates,
         campaign=campaign,
+        savers=measure_savers(question, device, place, campaign, on_progress),
     )
 
 

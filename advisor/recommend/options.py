@@ -1,12 +1,15 @@
 """The settings worth comparing, and what each of them would cost: an option before its verdict."""
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 from advisor.recommend.dataset import num_steps
-from advisor.records import Claim, Measurement, NoiseScale, Setting, StepTime, record
+from advisor.records import Claim, Measurement, NoiseScale, Setting, StepTime, Value, record
 
 Goal = Literal["balanced", "time", "memory"]
+SaverId = Literal["checkpointing", "bf16", "fp16"]
+Changes = Mapping[SaverId, Mapping[str, Value]]  # which parameters of a workload's factory switch each of them on
 LR_GRID_FACTOR = 2.0  # smaller steps are below what a run can tell apart from its seed
 
 

@@ -10,7 +10,7 @@ from advisor.recommend.absent_card import foresee
 from advisor.recommend.advice import make_advice
 from advisor.recommend.case import DEFAULT_BATCH, Question, require_valid
 from advisor.recommend.here import measure_here
-from advisor.recommend.options import Goal
+from advisor.recommend.options import Changes, Goal
 from advisor.records import Advice, Claim, Dataset, Device, Setting, Value
 
 
@@ -31,6 +31,7 @@ def advise(
     memory_budget_bytes: int | None = None,
     max_batch: int | None = None,
     goal: Goal = "balanced",
+    savers: Changes | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     command: str = "",
     on_progress: Callable[[str], None] | None = None,
@@ -54,6 +55,7 @@ def advise(
         memory_budget_bytes: no setting may take more; else what the device has.
         max_batch: no micro-batch may be larger.
         goal: ``balanced`` (a change for 5 % and more), ``time`` (for any clear gain), ``memory``.
+        savers: which parameters of the workload switch on what saves memory; without it that is only suggested.
         timeout_s: for building the workload and for every step.
         command: what the user typed, for the record.
         on_progress: told what is being done.
@@ -82,6 +84,7 @@ def advise(
         command=command,
         machine=probe(),
         started_s=started_s,
+        savers=savers or {},
     )
     require_valid(question)
     say = on_progress or (lambda _: None)

@@ -56,6 +56,24 @@ REASONS: dict[str, str] = {
     "unstable_risk": "Twice the learning rate may be unstable; keep the warm-up and watch the share of clipped steps.",
     "slow_risk": "Half the learning rate needs more samples to the same loss.",
     "saves_memory": "Fits where the present micro-batch does not; the effective batch is the same.",
+    # ---- what saves memory
+    "recomputes_activations": (
+        "Gradient checkpointing computes activations again in the backward pass instead of keeping them:"
+        " the gradients stay the same."
+    ),
+    "half_precision": "Autocast to {precision} halves most activations; weights and optimizer stay in float32.",
+    "buys_batch": "With it micro-batch {micro_batch} fits; without it, it does not.",
+    "checkpointing_price": (
+        "By rule a step takes up to a third longer, for one more forward pass (Chen et al., arXiv 1604.06174)."
+    ),
+    "about_as_fast": (
+        "An optimizer step takes {step_s:duration} instead of {present_step_s:duration} (ratio {low:ratio} to"
+        " {high:ratio}): no difference that stands out of the measuring noise."
+    ),
+    "check_half_precision": (
+        "{precision} rounds: compare the validation loss of a short run with that of float32 before a long one."
+    ),
+    "saver_untried": "Not run, a rule only: switch it on in your own step, then ask again.",
     # ---- why an option cannot be had
     "does_not_fit": "Needs {peak_bytes:bytes}; {budget_bytes:bytes} may be used.",
     "may_not_fit": (

@@ -42,6 +42,18 @@ REASONS: dict[str, str] = {
     "unstable_risk": "学习率加倍可能不稳定：保留预热，并注意梯度被裁剪的比例。",
     "slow_risk": "学习率减半后，达到同样的 loss 需要更多样本。",
     "saves_memory": "现有的单次批量放不下时，它能放下；有效批量相同。",
+    "recomputes_activations": "梯度检查点不保存激活，反向传播时重新计算：梯度不变。",
+    "half_precision": "autocast 到 {precision}，多数激活的占用减半；权重和优化器仍为 float32。",
+    "buys_batch": "启用后放得下单次批量 {micro_batch}，不启用则放不下。",
+    "checkpointing_price": (
+        "按规则，多做一次前向传播，单步用时最多增加三分之一（Chen et al., arXiv 1604.06174）。"
+    ),
+    "about_as_fast": (
+        "单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
+        "没有超出测量噪声的差别。"
+    ),
+    "check_half_precision": "{precision} 有舍入误差：长时间训练之前，先短跑一次，与 float32 比较验证 loss。",
+    "saver_untried": "没有实跑，只是规则：请在自己的训练步里启用，然后再运行一次。",
     "does_not_fit": "需要 {peak_bytes:bytes}，只能用 {budget_bytes:bytes}。",
     "may_not_fit": "预估 {peak_bytes:bytes}，最多 {high_bytes:bytes}，只能用 {budget_bytes:bytes}：余量太小，不可靠。",
     "out_of_memory": "在 {budget_bytes:bytes} 之内发生{memory}溢出 (OOM)。",
