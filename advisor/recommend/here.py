@@ -22,7 +22,8 @@ def measure_here(question: Question, device: Device, on_progress: Callable[[str]
         CfgadviseError: if the present setting hangs or is not finite.
     """
     budget_bytes = _budget(device, question.memory_budget_bytes)
-    candidates, campaign = _measure(question, _place(device, budget_bytes), on_progress)
+    place = _place(device, budget_bytes)
+    candidates, campaign = _measure(question, place, on_progress)
     _require_usable(campaign)
     return Evidence(
         case=fill_in(question, campaign.built, budget_bytes),
