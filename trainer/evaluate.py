@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from advisor import schema, storage
+from advisor.errors import DataError
 from advisor.evaluation import CheckpointEvaluation, Evaluation, Judgement, SamplingAdvice, Select
 from advisor.records import Note
 from trainer.checkpoint import list_checkpoints, samples_of
 from trainer.config import TrainConfig
-from trainer.data import Pictures, Split
+from trainer.data import Pictures, Split, load_pictures, split_pictures
 from trainer.diffusion import Objective
 from trainer.evaluation_file import read_evaluation
 from trainer.folder import RunFolder
@@ -25,9 +26,10 @@ from trainer.judge.choice import choose, stop_reason
 from trainer.judge.findings import findings
 from trainer.judge.judge import Judge
 from trainer.judge.spaces import Encoder
-from trainer.latents import Codec
+from trainer.latents import Codec, encoded
 from trainer.notes import note
 from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.trained import TrainedModel
 from trainer.validation import fixed_tuples, tuple_losses
 
 MAX_GENERATED = 1000
@@ -123,7 +125,7 @@ class Evaluator:
         found = CheckpointEvaluation(
             samples=samples,
             judgements=tuple(
-                self._judged(model, samples, guidance, self._config.sampling_steps, count, whole=whole)
+                self.judged(model, samples, guidance, self._config.sampling_steps, count, whole=whole, draws=True)
                 for guidance, count in counts
             ),
             validation_losses=self._validation_losses(model),
@@ -136,11 +138,38 @@ class Evaluator:
         plan = [(1.0, num_plain)]
         return plan if self._config.guidance == 1 else [*plan, (self._config.guidance, num_guided)]
 
-    def _judged(
-        self, model: Any, samples: int, guidance: float, steps: int, count: int, *, whole: bool, draws: bool = True
+    def judged(
+        self,
+        model: Any,
+        samples: int,
+        guidance: float,
+        steps: int,
+        count: int,
+        *,
+        whole: bool = False,
+        draws: bool = False,
+        seed: int | None = None,
     ) -> Judgement:
+        """Make pictures and judge them, without writing that down.
+
+        Args:
+            model: with averaged weights.
+            samples: that it had seen.
+            guidance: the scale to make them with.
+            steps: denoising steps.
+            count: how many pictures, rounded to the same number of every class.
+            whole: also train classifiers on them, if they are made without guidance.
+            draws: write the sheet of the pairs that are closest to training pictures.
+            seed: of the noise; else the run's, which is the same for every checkpoint.
+        """
         label_N: NDArray[np.int64] = np.arange(_even(count, len(self._pictures.classes))) % len(self._pictures.classes)
-        x_NCHW = generate(model, torch.from_numpy(label_N), seed=self._config.seed, num_steps=steps, guidance=guidance)
+        x_NCHW = generate(
+            model,
+            torch.from_numpy(label_N),
+            seed=self._config.seed if seed is None else seed,
+            num_steps=steps,
+            guidance=guidance,
+        )
         judgement, sheet = self._prepared().judge(
             x_NCHW, label_N, guidance=guidance, sampling_steps=steps, whole=whole and guidance == 1
         )
@@ -217,7 +246,7 @@ class Evaluator:
         self._on_note(note("sweeping", samples=samples))
 
         def trial(guidance: float, steps: int) -> Judgement:
-            return self._judged(model, samples, guidance, steps, num_generated, whole=False, draws=False)
+            return self.judged(model, samples, guidance, steps, num_generated)
 
         advised = sweeping.sweep(
             trial,
@@ -228,3 +257,36 @@ class Evaluator:
         known = self.known()
         if known is not None:
             self._write(known.checkpoints, advised)
+
+
+def evaluator_of(
+    folder: RunFolder,
+    trained: TrainedModel,
+    *,
+    encoder: Encoder | None = None,
+    select: Select = "kid",
+    on_note: Callable[[Note], None] = lambda _: None,
+) -> Evaluator:
+    """The evaluator of a run that is not in memory: its pictures are read, split and encoded again.
+
+    Raises:
+        DataError: if the pictures are not those that the run was trained on.
+    """
+    config = trained.config
+    pictures = load_pictures(config.source, config.image_size)
+    if pictures.sha256 != trained.data_sha256:
+        raise DataError(
+            f"{config.source}: the pictures are not those that {folder.path} was trained on; restore them, or its "
+            "figures would be of other data"
+        )
+    return Evaluator(
+        folder,
+        config,
+        pictures,
+        split_pictures(pictures.labels, config.held_out_frac, config.seed),
+        encoded(pictures, trained.codec, config.image_size, on_note),
+        trained.codec,
+        encoder=encoder,
+        select=select,
+        on_note=on_note,
+    )

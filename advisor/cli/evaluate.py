@@ -1,18 +1,16 @@
 """``cfgadvise evaluate``: judge what the checkpoints of a run generate, and choose the one to use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from advisor.cli.context import current_settings, print_answer, print_progress
-from advisor.errors import CheckpointError, DataError, UsageError
+from advisor.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from advisor.records import Note
-    from trainer.evaluate import Evaluator
     from trainer.folder import RunFolder
-    from trainer.trained import TrainedModel
 
 MIN_SAMPLES = 20
 SELECT = ("kid", "classifier")
@@ -41,19 +39,23 @@ def evaluate(
         raise UsageError(f"--num-samples {num_samples}: at least {MIN_SAMPLES}, or no figure says anything")
     if select not in SELECT:
         raise UsageError(f"--select {select}: choose {' or '.join(SELECT)}")
+    by = cast("Literal['kid', 'classifier']", select)
     if not (run / "config.toml").exists():
         raise UsageError(f"{run} is not a run folder; train first: cfgadvise train --out {run}")
 
     from advisor.cli.train import torch_device
     from advisor.hardware.probe import choose_device, probe
+    from trainer.evaluate import evaluator_of
     from trainer.folder import open_run
+    from trainer.judge.spaces import load_encoder
     from trainer.trained import load_trained
 
     place = torch_device(choose_device(probe(), device))
     with open_run(run) as folder:
         names = checkpoints_to_judge(folder, checkpoint)
         first = load_trained(folder, names[0], place)
-        evaluator = _evaluator(folder, first, features, select)
+        encoder = load_encoder(features) if features else None
+        evaluator = evaluator_of(folder, first, encoder=encoder, select=by, on_note=_tell)
         for name in names:
             trained = first if name == names[0] else load_trained(folder, name, place)
             evaluator.evaluate(trained.model, trained.samples_seen, counts=evaluator.plan(num_samples, num_samples))
@@ -87,33 +89,6 @@ def checkpoints_to_judge(folder: "RunFolder", which: str) -> list[str]:
         there = ", ".join(map(str, kept))
         raise CheckpointError(f"{folder.checkpoints}: no checkpoint {which!r}; there are: {there} (samples seen)")
     return [str(int(which))]
-
-
-def _evaluator(folder: "RunFolder", trained: "TrainedModel", features: Path | None, select: Any) -> "Evaluator":
-    """Raises DataError if the pictures are not those that the run was trained on."""
-    from trainer.data import load_pictures, split_pictures
-    from trainer.evaluate import Evaluator
-    from trainer.judge.spaces import load_encoder
-    from trainer.latents import encoded
-
-    config = trained.config
-    pictures = load_pictures(config.source, config.image_size)
-    if pictures.sha256 != trained.data_sha256:
-        raise DataError(
-            f"{config.source}: the pictures are not those that {folder.path} was trained on; restore them, or its "
-            "figures would be of other data"
-        )
-    return Evaluator(
-        folder,
-        config,
-        pictures,
-        split_pictures(pictures.labels, config.held_out_frac, config.seed),
-        encoded(pictures, trained.codec, config.image_size, _tell),
-        trained.codec,
-        encoder=load_encoder(features) if features else None,
-        select=select,
-        on_note=_tell,
-    )
 
 
 def _tell(said: "Note") -> None:

@@ -60,7 +60,27 @@ SOURCES: dict[str, str] = {
     r"half-life of 5 % of the run \((.+)\)": r"半衰期为全程的 5% (\1)",
     r"2 / \(1 - beta2\) steps, at most 5 % of the run \((.+)\)": r"2 / (1 - beta2) 步，最多为全程的 5% (\1)",
     r"1e-4 at batch 16, square root": "批量 16 时为 1e-4，按平方根换算",
-    r"support vector machine \(RBF kernel, C = (\S+)\) on pixels": r"支持向量机（RBF 核，C = \1，直接用像素）",
+    r"support vector machine \(RBF kernel, C = (\S+)\) on (\d+) principal components of the pixels": (
+        r"支持向量机（RBF 核，C = \1，像素的 \2 个主成分）"
+    ),
+    r"linear discriminants \(shrunk covariance\) on (\d+) principal components of the pixels": (
+        r"线性判别（收缩协方差，像素的 \1 个主成分）"
+    ),
+    r"support vector machine \(RBF kernel, C = (\S+)\) on a local network's features": (
+        r"支持向量机（RBF 核，C = \1，本地网络的特征）"
+    ),
+    r"linear discriminants \(shrunk covariance\) on a local network's features": (
+        "线性判别（收缩协方差，本地网络的特征）"
+    ),
+    r"(\d+) of (\d+), Wilson 95 % interval": r"\2 个中有 \1 个，Wilson 95% 区间",
+    r"(\d+) items, 95 % interval from (\d+) half-samples": r"\1 个样本，由 \2 次半抽样得到 95% 区间",
+    r"(\d+) items won, (\d+) lost of (\d+), paired 95 % interval": (
+        r"\3 个样本中多对 \1 个、少对 \2 个，成对 95% 区间"
+    ),
+    r"nothing to count": "没有可以计数的样本",
+    r"too few held-out items": "留出样本太少",
+    r"fewer than four items a class": "每类不足四个样本",
+    r"not evaluated": "没有评估",
     r"grid with factor (\S+)": r"按 \1 倍一档",
 }
 

@@ -1,6 +1,7 @@
 """``cfgadvise train`` and ``sample`` as a user runs them: a whole run, and everything that can be wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -93,6 +94,63 @@ def test_samples_by_class_name(finished, tmp_path):
     assert len(paths) == 6
     means = [np.asarray(Image.open(path)).reshape(-1, 3).mean(0) for path in paths]
     assert all(np.argmax(mean) == (0 if k < 3 else 2) for k, mean in enumerate(means))
+
+
+def test_evaluate_judges_every_checkpoint_and_best_is_the_chosen_one(finished, tmp_path):
+    base, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(base / "run", run)
+    done = _cfgadvise("evaluate", str(run), "--checkpoint", "all", "--num-samples", "30", "--device", "cpu", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == json.loads((run / "evaluation.json").read_text())
+    assert [one["samples"] for one in found["checkpoints"]] == [480, 576, 768, 960]
+    judged = found["checkpoints"][-1]["judgements"]
+    assert [(one["guidance"], one["num_generated"]) for one in judged] == [(1.0, 30), (1.5, 30)]
+    assert judged[0]["separability"]["accuracy"]["generated"]["value"] > 0.9  # three colours
+    assert (run / judged[0]["copies"]["sheet"]).exists() and (run / found["real_grid"]).exists()
+    assert [one["id"] for one in found["findings"]][-1] == "found_few_held_out"
+    chosen = str(found["choice"]["samples"])
+    for which in ("best", chosen):
+        _cfgadvise("sample", str(run), "--class", "red", "--checkpoint", which, "--out", str(tmp_path / which))
+    assert (tmp_path / "best" / "red-0-0.png").read_bytes() == (tmp_path / chosen / "red-0-0.png").read_bytes()
+    shown = _cfgadvise("evaluate", str(run), "--checkpoint", chosen, "--num-samples", "20", "--no-sweep")
+    assert "Use the checkpoint at" in shown.stdout
+
+
+def test_other_pictures_are_not_judged_by(finished, tmp_path):
+    base, _ = finished
+    shutil.copytree(base / "run", tmp_path / "run")
+    make_pictures(tmp_path / "pictures", per_class=4)
+    text = (tmp_path / "run" / "config.toml").read_text()
+    assert str(base / "pictures") in text
+    moved = base / "pictures-moved"
+    (base / "pictures").rename(moved)
+    try:
+        shutil.copytree(tmp_path / "pictures", base / "pictures")
+        done = _cfgadvise("evaluate", str(tmp_path / "run"))
+        assert (done.returncode, "are not those" in done.stderr) == (4, True)
+    finally:
+        shutil.rmtree(base / "pictures")
+        moved.rename(base / "pictures")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--checkpoint", "17"], 5, "no checkpoint '17'"),
+        (["--num-samples", "3"], 2, "at least 20"),
+        (["--select", "beauty"], 2, "kid or classifier"),
+        (["--features", "/nowhere"], 2, "--features /nowhere"),
+    ],
+)
+def test_wrong_evaluations(finished, arguments, code, message):
+    base, _ = finished
+    before = (base / "run" / "evaluation.json").read_bytes()
+    done = _cfgadvise("evaluate", str(base / "run"), *arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert message in done.stderr
+    assert (base / "run" / "evaluation.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """What is found in generated pictures: planted copies, confused classes and lost variety are; real ones pass."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from advisor.records import Claim
+from reports.messages.zh_sources import source_in_chinese
 from trainer.data import Pictures, Split
 from trainer.judge.classifier import LDA, SVM, better_classifier
 from trainer.judge.intervals import half_of, half_sampled, paired_difference, share, standard_error, wilson
@@ -14,6 +18,7 @@ from trainer.latents import Pixels
 
 CLASSES = ("a", "b", "c", "d")
 PER_CLASS = 60
+CJK = re.compile("[\u4e00-\u9fff]")
 
 
 def striped(per_class: int, seed: int, noise: float = 25) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +128,23 @@ def test_latents_are_judged_as_the_network_makes_them(pictures):
     judge = Judge(pictures, Split(train=numbers[::2], held_out=numbers[1::2]), x_NCHW, Colour())
     found, _ = judge.judge(x_NCHW[::2][:40], pictures.labels[::2][:40], guidance=1.0, sampling_steps=20)
     assert found.copies.in_pca.generated.value == found.copies.in_pixels.generated.value == 1
+
+
+def claims(value) -> list[Claim]:
+    if isinstance(value, Claim):
+        return [value]
+    if not dataclasses.is_dataclass(value):
+        return []
+    return [one for field in dataclasses.fields(value) for one in claims(getattr(value, field.name))]
+
+
+def test_every_source_is_said_in_chinese_and_every_figure_has_an_interval(judge):
+    found, _ = judged(judge, *striped(50, seed=5))
+    every = claims(found)
+    assert len(every) == 20
+    assert [one.source for one in every if not CJK.search(source_in_chinese(one.source))] == []
+    assert all(one.low <= one.value <= one.high for one in every)
+    assert CJK.search(source_in_chinese(found.accuracy.classifier))
 
 
 # ---- intervals ----------------------------------------------------------------------------------

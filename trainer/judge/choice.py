@@ -27,13 +27,14 @@ _MIN_BUCKET_ITEMS = 5
 # ---- feasible -----------------------------------------------------------------------------------
 
 
-def copies_allowance(num_generated: int) -> float:
-    """By how much the upper bound of the share of copies may lie above that of held-out pictures.
+def copies_allowance(num_generated: int, control: float = 0.0) -> float:
+    """By how much the upper bound of the share of copies may lie above the share among held-out pictures.
 
     No copy among n pictures already has an upper bound of 1.5 % (n = 256) or 0.4 % (n = 1,000); the
-    allowance is about a third more than that, 2 % and 1 %, so that a clean checkpoint can pass.
+    allowance is about a third more than what the control's own share would have among n, hence 2 % and
+    1 % where it is 0, so that a clean checkpoint can pass.
     """
-    return max(0.01, 1.35 * wilson(0, num_generated)[1])
+    return max(0.01, 1.35 * (wilson(round(control * num_generated), num_generated)[1] - control))
 
 
 def copying(judgement: Judgement | None) -> Note | None:
@@ -41,7 +42,7 @@ def copying(judgement: Judgement | None) -> Note | None:
     if judgement is None or judgement.copies is None:
         return None
     worst = max((judgement.copies.in_pca, judgement.copies.in_pixels), key=_excess)
-    allowance = copies_allowance(judgement.num_generated)
+    allowance = copies_allowance(judgement.num_generated, worst.real.value or 0.0)
     if _excess(worst) <= allowance:
         return None
     return note(
