@@ -466,6 +466,98 @@ class Sessions:
     ends_at_samples: tuple[int, ...] = ()
 
 
+# ---- what a search for the learning rate found --------------------------------------------------
+
+
+@record
+class SearchBudget:
+    """How many trainings, how long each, and what they take together.
+
+    ``runs`` is the price in runs of full length; ``seconds`` is unknown where no step was timed.
+    """
+
+    num_trials: int
+    num_finalists: int
+    num_seeds: int
+    proxy_samples: int
+    run_samples: int
+    total_samples: int
+    runs: float
+    seconds: float | None
+
+    @property
+    def proxy_frac(self) -> float:
+        """Length of a training as a share of the run."""
+        return self.proxy_samples / self.run_samples
+
+
+@record
+class SearchTrial:
+    """One finished training of the search: a learning rate and its validation loss (``None``: it diverged)."""
+
+    lr: float
+    loss: float | None
+    stopped_early: bool = False
+
+
+@record
+class Finalist:
+    """One learning rate on fresh seeds. ``gain`` is the share by which its loss is below the start's, paired.
+
+    ``gain_low`` and ``gain_high`` are two standard errors away.
+    """
+
+    lr: float
+    losses: tuple[float | None, ...]
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+
+
+@record
+class Refinement:
+    """What the search found: every training, the contest, and what follows."""
+
+    study: str
+    storage: str
+    start_lr: float
+    lr: float
+    conclusion: Literal["better", "no_difference", "unfinished"]
+    budget: SearchBudget
+    trials: tuple[SearchTrial, ...]
+    finalists: tuple[Finalist, ...]
+    seeds: tuple[int, ...]
+    num_retried: int
+    num_left_out: int
+    elapsed_s: float
+
+
+# ---- the answer ---------------------------------------------------------------------------------
+
+
+@record
+class Cost:
+    """Money, in whatever unit the price was given."""
+
+    price_per_hour: Claim
+    run: Claim
+
+
+@record
+class Sessions:
+    """A run where the machine is taken away after a while: how far each session comes.
+
+    ``checkpoint_every_samples``: how often to save, so that little is lost with a session. ``ends_at_samples``: what
+    was seen and saved when each of the first sessions ends.
+    """
+
+    session_s: Claim
+    images_per_session: Claim
+    num_sessions: Claim
+    checkpoint_every_samples: int | None = None
+    ends_at_samples: tuple[int, ...] = ()
+
+
 @record
 class Provenance:
     """Who said this, when, with what: enough to repeat it."""
@@ -498,6 +590,7 @@ class Advice:
     monitoring: tuple[Note, ...]
     warnings: tuple[Note, ...]
     provenance: Provenance
+    refinement: Refinement | None = None
     cost: Cost | None = None
     sessions: Sessions | None = None
 

@@ -1,7 +1,7 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, measured, outcome, plan, quality, schedule, troubles
+from reports import choices, measured, outcome, plan, quality, refinement, schedule, troubles
 from reports.blocks import Document, Lang, Section
 from reports.run import RunView
 from reports.wording import Wording, day
@@ -63,6 +63,7 @@ def _planned(advice: Advice, run: RunView | None, w: Wording) -> tuple[Section, 
         plan.dataset(advice, w),
         choices.options(advice, w),
         choices.learning_rate(advice, w),
+        *refinement.refinement(advice, w),
         choices.performance(advice, w),
         choices.milestones(advice, run, w),
         choices.monitoring(advice, w),

@@ -13,7 +13,7 @@ from advisor.cli.owners import require_own_packages
 from advisor.errors import CfgadviseError, Interrupted, WorkloadError
 
 # In the order in which a new user needs them.
-COMMANDS = ("probe", "recommend", "train", "sample", "evaluate", "report", "gpus")
+COMMANDS = ("probe", "recommend", "refine", "train", "sample", "evaluate", "report", "gpus")
 
 app = typer.Typer(
     name="cfgadvise",

@@ -74,6 +74,25 @@ REASONS: dict[str, str] = {
         "{precision} rounds: compare the validation loss of a short run with that of float32 before a long one."
     ),
     "saver_untried": "Not run, a rule only: switch it on in your own step, then ask again.",
+    # ---- what a search for the learning rate found
+    "refined_lr": (
+        "A search of {num_trials} trainings of {share:percent} of the run found {lr:lr} better than {start_lr:lr}: on"
+        " {num_seeds} fresh seeds the validation loss is {gain:percent} lower"
+        " (interval {low:percent} to {high:percent})."
+    ),
+    "refined_stable": (
+        "A search of {num_trials} trainings of {share:percent} of the run: {start_lr:lr} diverges on {num_seeds} fresh"
+        " seeds, {lr:lr} is the best of those that do not."
+    ),
+    "refined_kept": (
+        "A search of {num_trials} trainings of {share:percent} of the run found nothing detectably better than"
+        " {start_lr:lr}: the best other, {lr:lr}, lowers the validation loss on {num_seeds} fresh seeds"
+        " by {gain:percent} (interval {low:percent} to {high:percent})."
+    ),
+    "refined_alone": (
+        "A search of {num_trials} trainings of {share:percent} of the run: no other learning rate than {start_lr:lr}"
+        " trained on all of {num_seeds} fresh seeds."
+    ),
     # ---- why an option cannot be had
     "does_not_fit": "Needs {peak_bytes:bytes}; {budget_bytes:bytes} may be used.",
     "may_not_fit": (
@@ -154,6 +173,15 @@ NOTES: dict[str, str] = {
     "quadratic_memory": (
         "Memory grows with the square of the batch, because samples are compared with each other:"
         " more accumulation saves more than usual."
+    ),
+    # ---- a search for the learning rate
+    "search_unfinished": (
+        "The search for the learning rate is not finished: {ended} of {num_trials} trainings have ended."
+        " The same refine command goes on from there; until then the learning rate stays."
+    ),
+    "search_of_short_runs": (
+        "The learning rate was found in trainings of {share:percent} of the run: that of the whole run may lie lower,"
+        " from {low:lr} to {lr:lr}."
     ),
     # ---- monitoring
     "loss_baseline": (

@@ -190,6 +190,21 @@ class Messages:
     lr_rule: str
     lr_interval: str
     lr_ladder: str
+    section_refinement: str
+    refine_better: str
+    refine_no_difference: str
+    refine_unfinished: str
+    refine_price: str
+    refine_contest: str
+    refine_errors: str
+    refine_dashboard: str
+    refine_loss: str
+    refine_mean_loss: str
+    refine_gain: str
+    refine_remark: str
+    refine_diverged: str
+    refine_stopped: str
+    refine_start: str
     # ---- 8 performance
     section_performance: str
     # ---- 9 milestones

@@ -224,6 +224,24 @@ EN = Messages(
         " shrinks by more than a factor of 4, tune the learning rate anew."
     ),
     lr_ladder="To tune it, try steps of 2 and compare the validation loss at equal samples: {ladder}.",
+    section_refinement="Search for the learning rate",
+    refine_better="Better than the start, {start}: learning rate {lr}.",
+    refine_no_difference="No detectable difference: keep {start}.",
+    refine_unfinished="Not finished: until the same command has run to its end, keep {start}.",
+    refine_price=(
+        "{trials} trainings of {share} of the run and the contest; planned for {runs} runs, took {elapsed} this time."
+        " Done again after a failure: {retried}; left out for lack of time: {left}."
+    ),
+    refine_contest="The best on fresh seeds",
+    refine_errors="Gain in mean validation loss over the start, paired by seed; the interval is two standard errors.",
+    refine_dashboard="Every training: optuna-dashboard {storage} (study {study})",
+    refine_loss="Validation loss",
+    refine_mean_loss="Mean validation loss",
+    refine_gain="Gain",
+    refine_remark="Remark",
+    refine_diverged="diverged",
+    refine_stopped="stopped early",
+    refine_start="start",
     # ---- 8 performance
     section_performance="Expected performance of the recommended setting",
     # ---- 9 milestones

@@ -209,6 +209,24 @@ ZH = Messages(
     lr_rule="Adam 类优化器：学习率与有效批量 B 的平方根成正比。",
     lr_interval="区间对应指数 0.25 到 0.75（平方根为 0.5）。有效批量变化超过 4 倍时，应重新调学习率。",
     lr_ladder="需要调参时，按 2 倍一档尝试，并在相同样本数处比较验证 loss：{ladder}。",
+    section_refinement="学习率搜索",
+    refine_better="学习率 {lr} 优于起点 {start}。",
+    refine_no_difference="没有可检出的差别：保持 {start}。",
+    refine_unfinished="尚未完成：同一条命令执行完之前，保持 {start}。",
+    refine_price=(
+        "搜索 {trials} 次，每次为全程的 {share}，之后是决赛；计划用量相当于 {runs} 次完整训练，本次用时 {elapsed}。"
+        "失败后重做：{retried} 次；因时间不够而省去：{left} 次。"
+    ),
+    refine_contest="最好的几个：换新种子再比",
+    refine_errors="增益是平均验证 loss 相对起点的降幅，按种子配对；区间为两倍标准误差。",
+    refine_dashboard="查看每次训练：optuna-dashboard {storage}（研究 {study}）",
+    refine_loss="验证 loss",
+    refine_mean_loss="平均验证 loss",
+    refine_gain="增益",
+    refine_remark="备注",
+    refine_diverged="发散",
+    refine_stopped="提前停止",
+    refine_start="起点",
     # ---- 8 性能
     section_performance="推荐配置的性能预估",
     # ---- 9 里程碑

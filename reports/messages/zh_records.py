@@ -42,6 +42,23 @@ REASONS: dict[str, str] = {
     "unstable_risk": "学习率加倍可能不稳定：保留预热，并注意梯度被裁剪的比例。",
     "slow_risk": "学习率减半后，达到同样的 loss 需要更多样本。",
     "saves_memory": "现有的单次批量放不下时，它能放下；有效批量相同。",
+    "refined_lr": (
+        "用 {num_trials} 次短训练（各为全程的 {share:percent}）搜索，{lr:lr} 优于 {start_lr:lr}："
+        "换 {num_seeds} 个新种子，验证 loss 低 {gain:percent}（区间 {low:percent} ~ {high:percent}）。"
+    ),
+    "refined_stable": (
+        "用 {num_trials} 次短训练（各为全程的 {share:percent}）搜索：{start_lr:lr} 在 {num_seeds} 个新种子上发散，"
+        "不发散的学习率中 {lr:lr} 最好。"
+    ),
+    "refined_kept": (
+        "用 {num_trials} 次短训练（各为全程的 {share:percent}）搜索，没有发现明显优于 {start_lr:lr} 的学习率："
+        "其余最好的 {lr:lr} 在 {num_seeds} 个新种子上使验证 loss 降低 {gain:percent}"
+        "（区间 {low:percent} ~ {high:percent}）。"
+    ),
+    "refined_alone": (
+        "用 {num_trials} 次短训练（各为全程的 {share:percent}）搜索：除 {start_lr:lr} 外，"
+        "没有别的学习率能在全部 {num_seeds} 个新种子上完成训练。"
+    ),
     "recomputes_activations": "梯度检查点不保存激活，反向传播时重新计算：梯度不变。",
     "half_precision": "autocast 到 {precision}，多数激活的占用减半；权重和优化器仍为 float32。",
     "buys_batch": "启用后放得下单次批量 {micro_batch}，不启用则放不下。",
@@ -164,6 +181,13 @@ NOTES: dict[str, str] = {
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_unmeasured": "没有测量梯度噪声尺度，因此不改变有效批量。",
+    "search_unfinished": (
+        "学习率搜索尚未完成：{num_trials} 次训练中已结束 {ended} 次。"
+        "重新执行同一条 refine 命令即可继续；在此之前学习率不变。"
+    ),
+    "search_of_short_runs": (
+        "这个学习率来自全程 {share:percent} 长度的训练：整个训练的最优值可能更低，在 {low:lr} ~ {lr:lr} 之间。"
+    ),
     "predicted_step": (
         "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据这块显卡上实测过的算子，均给出 90% 区间。"
         "长时间训练之前，请在那台机器上运行同一条命令。"

@@ -82,6 +82,13 @@ SOURCES: dict[str, str] = {
     r"fewer than four items a class": "每类不足四个样本",
     r"not evaluated": "没有评估",
     r"grid with factor (\S+)": r"按 \1 倍一档",
+    r"search (\S+): (\d+) trainings of (\S+) % of the run, best of (\d+) on (\d+) fresh seeds": (
+        r"搜索 \1：\2 次训练，各为全程的 \3%，\4 个候选在 \5 个新种子上比较，取最好"
+    ),
+    r"search (\S+): (\d+) trainings of (\S+) % of the run, best of (\d+) on (\d+) fresh seeds,"
+    r" validation loss (\S+) % below the start's": (
+        r"搜索 \1：\2 次训练，各为全程的 \3%，\4 个候选在 \5 个新种子上比较，取最好，验证 loss 比起点低 \6%"
+    ),
 }
 
 

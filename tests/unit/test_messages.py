@@ -23,7 +23,7 @@ KEPT_WORDS = {
     *("batch", "epoch", "Epoch", "loss", "lr", "betas", "EMA", "Config", "NaN", "OOM", "fp16", "Adam", "drop_last"),
     *("alpha", "beta", "gamma", "a", "b", "B", "cfgadvise", "ctrl", "c", "TFLOP", "s", "GB"),
     *("A", "JSON", "k"),
-    *("KID",),
+    *("KID", "optuna", "dashboard"),
     *("GPU", "PCIe", "PyTorch", "bench", "json", "dev", "shm"),
 }
 TYPED = re.compile(r"cfgadvise \w+(?: --\w+)*|[\w-]+\.(?:jsonl|toml|png)")  # commands and names of files

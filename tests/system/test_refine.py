@@ -1,0 +1,197 @@
+"""Several workers on one study: nothing is lost and nothing counts twice, whoever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from cheap_objective import FLOOR
+
+from advisor import schema
+from advisor.errors import CfgadviseError, StorageError, UsageError
+from advisor.refine.budget import plan_budget
+from advisor.refine.outcome import measured_lr
+from advisor.refine.records import Entry
+from advisor.refine.search import Task, refine, study_name
+from advisor.refine.study import Place, Space, Study, join_study
+from advisor.refine.verdict import counted
+
+OBJECTIVE = str(Path(__file__).parents[1] / "fakes" / "cheap_objective.py")
+
+
+def task(folder: Path, *, trials: int = 6, workers: int = 2, factory: str = "make", lr: float = 1e-3, **more) -> Task:
+    given = {name: more.pop(name) for name in ("storage", "heartbeat_s", "grace_s", "ends_after_s") if name in more}
+    return Task(
+        start_lr=lr,
+        budget=plan_budget(1000, 1000.0, num_trials=trials),
+        objective=f"{OBJECTIVE}:{factory}",
+        parameters=more,
+        identity={"trials": trials, **more},
+        device="cpu",
+        num_workers=workers,
+        **{"storage": f"sqlite:///{folder / 'refine.db'}", **given},
+    )
+
+
+def study_of(wanted: Task) -> Study:
+    place = Place(url=wanted.storage, name=study_name(wanted), heartbeat_s=wanted.heartbeat_s, grace_s=wanted.grace_s)
+    return join_study(place, Space(lr_low=1e-6, lr_high=1.0, proxy_samples=400, stops_early=True))
+
+
+def wait_for(wanted: Task, is_there: Callable[[list[Entry]], bool], timeout_s: float = 60.0) -> list[Entry]:
+    until_s = time.monotonic() + timeout_s
+    while time.monotonic() < until_s:
+        try:
+            entries = list(study_of(wanted).entries())
+        except (UsageError, StorageError):
+            entries = []
+        if is_there(entries):
+            return entries
+        time.sleep(0.3)
+    raise AssertionError(f"not within {timeout_s} s: {entries}")
+
+
+def trained(entries: list[Entry]) -> list[Entry]:
+    return [one for one in entries if one.state == "running" and one.worker is not None and one.lr is not None]
+
+
+def pid_of(entry: Entry) -> int:
+    return int(str(entry.worker).split(":")[-2])
+
+
+def start(wanted: Task) -> tuple[threading.Thread, list]:
+    found: list = []
+    thread = threading.Thread(target=lambda: found.append(refine(wanted)), daemon=True)
+    thread.start()
+    return thread, found
+
+
+def test_from_far_off_it_finds_the_optimum_and_from_there_it_keeps_it(tmp_path):
+    far = task(tmp_path, trials=10, lr=1e-3 / 8, noise=0.002)
+    found = refine(far)
+    assert found.conclusion == "better"
+    assert min(one.loss for one in found.trials) < FLOOR * 1.03
+    assert 0.7e-3 < found.lr < 1.5e-3
+    claim = measured_lr(found)
+    assert (claim.basis, claim.value, claim.high) == ("measured", found.lr, found.lr)
+    assert claim.low == pytest.approx(found.lr * 0.4**0.5)
+    near = task(tmp_path, trials=8, noise=0.002)
+    kept = refine(near)
+    assert (kept.conclusion, kept.lr) == ("no_difference", 1e-3)
+    assert all(one.gain is None or one.gain < 0.005 or one.gain_low <= 0 for one in kept.finalists)
+
+
+def test_the_same_task_again_trains_nothing(tmp_path):
+    log = tmp_path / "log"
+    wanted = task(tmp_path, log=str(log))
+    first = refine(wanted)
+    lines = log.read_text()
+    again = refine(wanted)
+    assert log.read_text() == lines
+    assert again.trials == first.trials
+    assert again.finalists == first.finalists
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Path:
+    """While this file is there, every training waits before its end."""
+    path = tmp_path / "hold"
+    path.touch()
+    return path
+
+
+@pytest.mark.kill
+def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(tmp_path, hold):
+    wanted = task(tmp_path, trials=8, workers=3, hold=str(hold))
+    thread, found = start(wanted)
+    victim = trained(wait_for(wanted, lambda entries: bool(trained(entries))))[0]
+    os.kill(pid_of(victim), signal.SIGKILL)
+    wait_for(wanted, lambda entries: [one.number for one in entries if one.state == "failed"] == [victim.number])
+    hold.unlink()
+    thread.join(120)
+    entries = study_of(wanted).entries()
+    assert len(counted(entries)) == 8 == len({one.slot for one in entries if one.slot})
+    again = [one for one in counted(entries) if one.slot == victim.slot]
+    assert [one.lr for one in again] == [victim.lr], "the same training, done again"
+    assert (found[0].num_retried, found[0].num_left_out) == (1, 0)
+
+
+@pytest.mark.kill
+def test_everything_killed_goes_on_where_it_was(tmp_path, hold):
+    log = tmp_path / "log"
+    wanted = task(tmp_path, trials=6, workers=2, log=str(log), hold=str(hold))
+    script = (
+        "from advisor.refine.search import Task, refine\nfrom advisor import schema\nimport sys\n"
+        "refine(schema.from_json(Task, sys.stdin.read(), where='task'))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, text=True)
+    process.stdin.write(schema.to_json(wanted))
+    process.stdin.close()
+    wait_for(wanted, lambda entries: len(trained(entries)) == 2)
+    hold.unlink()
+    wait_for(wanted, lambda entries: bool(counted(entries)))
+    hold.touch()
+    entries = wait_for(wanted, lambda entries: len(trained(entries)) == 2 or len(counted(entries)) == 6)
+    process.kill()
+    process.wait(30)
+    workers = [psutil.Process(pid_of(one)) for one in trained(entries) if psutil.pid_exists(pid_of(one))]
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, "workers end with their parent"
+    ended = {one.slot: one.loss for one in counted(study_of(wanted).entries())}
+    hold.unlink()
+    found = refine(wanted)
+    after = {one.slot: one.loss for one in counted(study_of(wanted).entries())}
+    assert ended.items() <= after.items()
+    assert len(after) == 6
+    assert found.conclusion in ("better", "no_difference")
+    kinds = [line.split()[0] for line in log.read_text().splitlines()]
+    assert kinds.count("start") - kinds.count("end") == len(trained(entries)), "only what was cut off is done again"
+
+
+@pytest.mark.kill
+def test_a_worker_that_falls_silent_is_replaced_and_its_late_answer_does_not_count(tmp_path, hold):
+    wanted = task(tmp_path, trials=5, workers=2, hold=str(hold), heartbeat_s=1, grace_s=5)
+    thread, found = start(wanted)
+    silent = trained(wait_for(wanted, lambda entries: len(trained(entries)) == 2))[0]
+    os.kill(pid_of(silent), signal.SIGSTOP)
+    hold.unlink()
+    wait_for(wanted, lambda entries: any(one.number == silent.number and one.state == "failed" for one in entries))
+    os.kill(pid_of(silent), signal.SIGCONT)
+    thread.join(120)
+    entries = study_of(wanted).entries()
+    assert len(counted(entries)) == 5
+    assert next(one.state for one in entries if one.number == silent.number) == "failed"
+    assert found[0].num_retried == 1
+
+
+def test_what_a_training_raises_is_the_answer(tmp_path):
+    with pytest.raises(CfgadviseError, match="upside down"):
+        refine(task(tmp_path, factory="fail"))
+
+
+@pytest.mark.parametrize(
+    ("storage", "error", "message"),
+    [
+        ("nonsense", UsageError, "write it like sqlite"),
+        ("sqlite:////no/such/folder/refine.db", StorageError, "cannot be used"),
+        ("postgresql://me:secret@nowhere/db", UsageError, "driver"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_one_message_without_the_password(tmp_path, storage, error, message):
+    with pytest.raises(error, match=message) as caught:
+        refine(task(tmp_path, storage=storage))
+    assert "secret" not in str(caught.value)
+
+
+def test_time_that_is_up_leaves_slots_for_another_day(tmp_path):
+    wanted = task(tmp_path, trials=9, workers=1, ends_after_s=0.0)
+    found = refine(wanted)
+    assert len(found.trials) == 5, "fewer could not tell a factor of 2"
+    assert found.num_left_out == 4
+    assert found.conclusion == "unfinished"
