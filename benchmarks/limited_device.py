@@ -33,14 +33,18 @@ class LimitedDevice(LiveTensors):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        before_bytes, result = self.live_bytes, func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             self.add(leaf)
-        if self.live_bytes > self.limit_bytes:
+        if self.live_bytes > max(before_bytes, self.limit_bytes):
             self.num_errors += 1
-            taken, limit = self.live_bytes, self.limit_bytes
-            del result
-            raise torch.OutOfMemoryError(f"the device is out of memory: {taken} bytes of tensors, it has {limit}")
+            wanted_bytes = self.live_bytes - before_bytes
+            del result, leaf  # the error holds this frame, and would hold them
+            # A card's own words: other finders know an error by its text.
+            raise torch.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {wanted_bytes} bytes. "
+                f"The device has a total capacity of {self.limit_bytes} bytes."
+            )
         return result
 
 

@@ -37,6 +37,7 @@ class Attempt:
     steps_run: int
     peak_bytes: int | None = None
     kept_bytes: int = 0
+    gradients_bytes: int = 0
     peak_allocated_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     first_step_s: float | None = None
@@ -146,6 +147,7 @@ class Attempts:
             steps_run=len(steps),
             peak_bytes=decides,
             kept_bytes=min(kept_bytes(steps[-1].breakdown), decides) if steps and decides else 0,
+            gradients_bytes=_gradients_bytes(steps),
             peak_allocated_bytes=allocated_bytes,
             peak_reserved_bytes=reserved_bytes,
             first_step_s=steps[0].step_s if steps else None,
@@ -162,6 +164,11 @@ def kept_bytes(breakdown: Breakdown | None) -> int:
     if breakdown is None:
         return 0
     return sum(x or 0 for x in (breakdown.weights_bytes, breakdown.optimizer_bytes, breakdown.ema_bytes))
+
+
+def _gradients_bytes(steps: list[StepReport]) -> int:
+    breakdown = steps[-1].breakdown if steps else None
+    return (breakdown.gradients_bytes if breakdown else None) or 0
 
 
 def live_peak_bytes(trace: Trace) -> int:

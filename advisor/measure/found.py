@@ -38,7 +38,7 @@ class Found:
     """``micro_batch`` was run and checked; ``None`` if none could be. ``stop``: why none larger is given.
 
     ``retrying``: up to where the step would still run, slowly, as the replayed allocator has it; ``curve``: bytes at
-    micro-batches that were not run, ``None`` without a law.
+    micro-batches that were not run, ``None`` without a law; ``error_frac``: by how much it was off at the checks.
     """
 
     micro_batch: int | None
@@ -47,6 +47,7 @@ class Found:
     message: str | None = None
     retrying: int | None = None
     curve: Curve | None = None
+    error_frac: float | None = None
 
     @property
     def steps_run(self) -> int:

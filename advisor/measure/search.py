@@ -52,8 +52,10 @@ class State:
         self._below, self._limit = max(below, default=0), min(failed_from, ground.most + 1)
         found = law_of([one for one in attempts if one.outcome == "ok"], caches=ground.caches)
         self._fit = found[1] if found else None
-        law = found[0] if found else self._trusted_forecast()
-        self._curve = CalibratedCurve(law, self._known) if law is not None and len(self._known) > 1 else None
+        self._law = found[0] if found else self._trusted_forecast()
+        self._curve = None
+        if self._law is not None and len(self._known) > 1:
+            self._curve = CalibratedCurve(self._law, self._known)
 
     def next(self) -> Plan | Found:
         """What to run next, or what was found."""
@@ -102,8 +104,7 @@ class State:
 
     def _is_of_a_shape(self, one: Attempt) -> bool:
         """Whether it may have failed because it is no multiple of what the user runs: it then bounds nothing."""
-        is_error = one.outcome == "error" and not (one.failure and one.failure.is_size_limit)
-        return is_error and one.micro_batch % self._ground.start != 0
+        return one.outcome == "error" and not _is_size_limit(one) and one.micro_batch % self._ground.start != 0
 
     def _has_surprised(self) -> bool:
         """Whether the smallest that failed did so for no foreseeable reason."""
@@ -139,7 +140,7 @@ class State:
         if safe >= min(2 * batch, self._limit - 1) or self._foreseen_safe(first):
             further = self._capped(2 * batch)
             return further if self._is_worth(further) else None
-        if batch // 2 >= MIN_MICRO_BATCH:
+        if batch // 2 >= MIN_MICRO_BATCH and batch // 2 not in (one.micro_batch for one in self._attempts):
             return batch // 2
         return safe if safe > batch else None if self._below else self._lower()
 
@@ -157,6 +158,8 @@ class State:
         start = self._ground.start
         if start < self._limit and start not in (one.micro_batch for one in self._attempts):
             return start
+        if self._bad[-1].outcome == "error" and not self._known and not _is_size_limit(self._bad[-1]):
+            return None  # the step is broken, whatever the batch
         return max(1 if self._limit <= MIN_MICRO_BATCH else MIN_MICRO_BATCH, (self._limit - 1) // GUESS_SHARE)
 
     def _target(self) -> int:
@@ -218,8 +221,7 @@ class State:
     def _reason(self) -> Stop:
         nearest = [one for one in self._bad if one.micro_batch == self._limit]
         if nearest and nearest[-1].outcome != "ok":
-            failure = nearest[-1].failure
-            if failure is not None and failure.is_size_limit:
+            if _is_size_limit(nearest[-1]):
                 return "size_limit"
             return "out_of_memory" if nearest[-1].outcome == "oom" else "failure"
         if self._below == self._ground.most:
@@ -238,7 +240,17 @@ class State:
             message=failure.message if failure else None,
             retrying=self._retrying(max(checked, default=0)),
             curve=self._curve,
+            error_frac=self._error_frac(),
         )
+
+    def _error_frac(self) -> float | None:
+        """What the law and the probes alone said of the peaks that were then checked: the largest error."""
+        checks = [one for one in self._known if one.plan.checks]
+        probes = [one for one in self._known if not one.plan.checks]
+        if self._law is None or not checks or not probes:
+            return None
+        curve = CalibratedCurve(self._law, probes)
+        return max(abs(curve.at(one.micro_batch) / max(1, one.peak_bytes or 0) - 1) for one in checks)
 
     def _retrying(self, safe: int) -> int | None:
         fit, budget_bytes = self._fit, self._ground.budget_bytes
@@ -250,6 +262,10 @@ class State:
             return replay(fit.events, sizes_bytes, limit_bytes=budget_bytes, optional=fit.optional).fits
 
         return largest(runs, self._limit - 1, known=safe)
+
+
+def _is_size_limit(one: Attempt) -> bool:
+    return one.failure is not None and one.failure.is_size_limit
 
 
 def _is_about_memory(one: Attempt) -> bool:

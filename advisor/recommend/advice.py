@@ -18,6 +18,7 @@ from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note
 from advisor.recommend.savers import Present, Saver, saver_options
 from advisor.recommend.scaling import scale_setting
+from advisor.recommend.searched import Searched
 from advisor.recommend.verdicts import (
     MIN_GAIN_FRAC,
     Appraisal,
@@ -32,6 +33,7 @@ from advisor.records import (
     Breakdown,
     Claim,
     Device,
+    Measurement,
     Memory,
     NoiseScale,
     Note,
@@ -52,6 +54,7 @@ class Evidence:
     device: Device
     candidates: tuple[Candidate, ...]
     campaign: Campaign
+    searched: Searched | None = None
     noise_scale: NoiseScale | None = None
     savers: tuple[Saver, ...] = ()
 
@@ -71,7 +74,7 @@ def make_advice(evidence: Evidence) -> Advice:
     recommended = options[appraisals.index(best)]
     options += saver_options(evidence.savers, _beside(present, evidence.case), evidence.case.budget_bytes)
     milestones = plan_milestones(recommended, evidence.case.run_samples, evidence.case.dataset)
-    measurements = tuple(point.measurement for point in evidence.campaign.points)
+    measurements = _measurements(evidence)
     built, measured = evidence.campaign.built, best.measurement
     return Advice(
         device=evidence.device,
@@ -82,7 +85,7 @@ def make_advice(evidence: Evidence) -> Advice:
         optimizer_steps_run=sum(one.steps_run for one in measurements),
         oom_count=sum(one.outcome == "oom" for one in measurements),
         elapsed_s=evidence.case.elapsed_s,
-        memory=_memory(evidence),
+        memory=_memory(evidence, {one.micro_batch for one in options}),
         speed=_speed(evidence),
         noise_scale=evidence.noise_scale,
         recommended=recommended,
@@ -165,6 +168,7 @@ def _limits(evidence: Evidence) -> Limits:
         budget_bytes=evidence.case.budget_bytes,
         max_batch=evidence.case.max_batch,
         smallest_failed=min(failed, default=None),
+        largest_safe=evidence.searched.micro_batch if evidence.searched else None,
     )
 
 
@@ -229,7 +233,12 @@ def _verdict(one: Appraisal, best: Appraisal, present: Appraisal) -> Verdict:
 # ---- the rest of the document -------------------------------------------------------------------
 
 
-def _memory(evidence: Evidence) -> Memory:
+def _measurements(evidence: Evidence) -> tuple[Measurement, ...]:
+    timed = tuple(point.measurement for point in evidence.campaign.points)
+    return timed + (evidence.searched.measurements if evidence.searched else ())
+
+
+def _memory(evidence: Evidence, micro_batches: set[int]) -> Memory:
     points, budget_bytes = evidence.campaign.points, evidence.case.budget_bytes
     fitting = [
         p.measurement.micro_batch
@@ -237,9 +246,13 @@ def _memory(evidence: Evidence) -> Memory:
         if p.measurement.outcome == "ok" and not exceeds(p.measurement, budget_bytes)
     ]
     known = [p.breakdown for p in points if p.breakdown is not None]
+    searched = evidence.searched
+    found = searched.micro_batch if searched else None
+    not_timed = micro_batches - {p.measurement.micro_batch for p in points if p.measurement.outcome == "ok"}
     return Memory(
-        max_micro_batch=max(fitting, default=None),
+        max_micro_batch=max([*fitting, *([found] if found else [])], default=None),
         budget_bytes=budget_bytes,
+        predicted=searched.predictions({*not_timed, *([2 * found] if found else [])}) if searched else (),
         breakdown=dataclasses.replace(known[0], activations_bytes_per_sample=_slope(points)) if known else Breakdown(),
     )
 
@@ -278,8 +291,10 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
         if steps != dropping
         else None,
         *precision_notes(evidence.campaign.built, evidence.device),
+        note("not_searched") if evidence.searched is None else None,
         note("no_budget") if evidence.case.budget_bytes is None else None,
         None if evidence.campaign.interleaved else note("not_interleaved"),
         note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < 6 else None,
     ]
-    return (*evidence.case.notes, *(x for x in found if x is not None))
+    searched = evidence.searched.notes(evidence.case.budget_bytes) if evidence.searched else []
+    return (*evidence.case.notes, *searched, *(x for x in found if x is not None))

@@ -7,7 +7,9 @@ from advisor.measure.campaign import Campaign, Place, measure_settings
 from advisor.measure.messages import Failure
 from advisor.recommend.advice import Evidence
 from advisor.recommend.case import Question, fill_in
+from advisor.recommend.largest import search_here
 from advisor.recommend.options import Candidate, batch_candidates, more_accumulation
+from advisor.recommend.searched import Searched
 from advisor.recommend.try_savers import measure_savers
 from advisor.recommend.verdicts import exceeds
 from advisor.records import Device
@@ -23,13 +25,15 @@ def measure_here(question: Question, device: Device, on_progress: Callable[[str]
     """
     budget_bytes = _budget(device, question.memory_budget_bytes)
     place = _place(device, budget_bytes)
-    candidates, campaign = _measure(question, place, on_progress)
+    searched = search_here(question, device, place, on_progress)
+    candidates, campaign = _measure(question, place, searched, on_progress)
     _require_usable(campaign)
     return Evidence(
         case=fill_in(question, campaign.built, budget_bytes),
         device=device,
         candidates=candidates,
         campaign=campaign,
+        searched=searched,
         savers=measure_savers(question, device, place, campaign, on_progress),
     )
 
@@ -50,7 +54,7 @@ def _place(device: Device, budget_bytes: int | None) -> Place:
 
 
 def _measure(
-    question: Question, place: Place, on_progress: Callable[[str], None]
+    question: Question, place: Place, searched: Searched | None, on_progress: Callable[[str], None]
 ) -> tuple[tuple[Candidate, ...], Campaign]:
     """Measure the candidates; while the same effective batch does not fit, try smaller micro-batches."""
     candidates = batch_candidates((question.micro_batch, question.accumulation), question.goal)
@@ -59,6 +63,7 @@ def _measure(
             (one.micro_batch, one.accumulation)
             for one in candidates
             if question.max_batch is None or one.micro_batch <= question.max_batch
+            if one is candidates[0] or searched is None or searched.allows(one, place.budget_bytes)
         ]
         campaign = measure_settings(
             list(dict.fromkeys(layouts)),
@@ -69,6 +74,8 @@ def _measure(
         )
         smallest = _smallest_same_batch(candidates)
         further = more_accumulation((smallest.micro_batch, smallest.accumulation))
+        while further is not None and searched is not None and not searched.allows(further, place.budget_bytes):
+            further = more_accumulation((further.micro_batch, further.accumulation))
         if further is None or not _ran_out(campaign, smallest, place.budget_bytes):
             return candidates, campaign
         on_progress(f"{smallest.micro_batch} x {smallest.accumulation} does not fit: trying a smaller micro-batch")

@@ -105,6 +105,7 @@ REASONS: dict[str, str] = {
     "timed_out": "Did not finish a step in time: {message}",
     "failed": "Could not be run: {message}",
     "non_finite": "The loss was NaN or infinite.",
+    "above_largest": "Not run: {largest} is the largest micro-batch that is safe here.",
     "over_max_batch": "Micro-batch {micro_batch} is above the limit of {max_batch}.",
 }
 
@@ -130,6 +131,35 @@ NOTES: dict[str, str] = {
     "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
     "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
     "noise_scale_unmeasured": "The gradient noise scale was not measured: the effective batch is not changed.",
+    # ---- the largest micro-batch
+    "searched": (
+        "The largest micro-batch that is safe (accumulation {accumulation}) is {micro_batch}: it was run, with an"
+        " evaluation, in a process of its own. The search took {steps} optimizer steps and ran out of memory"
+        " {ooms} times."
+    ),
+    "searched_in_vain": (
+        "No micro-batch was found to be safe in {steps} optimizer steps ({ooms} times out of memory): {message}"
+    ),
+    "stopped_memory": "A larger micro-batch would take more than the {budget_bytes:bytes} that may be used.",
+    "stopped_max_batch": "No larger micro-batch was tried: --max-batch.",
+    "stopped_dataset_size": "No larger micro-batch was tried: there are no more items in the data set.",
+    "stopped_out_of_memory": "A larger one ran out of memory, though it should have fitted: {message}",
+    "stopped_size_limit": "A larger one meets a size limit of the device, not its memory: {message}",
+    "stopped_failure": "A larger one could not be run: {message}",
+    "stopped_time": "Larger ones may fit, but to run them would take minutes.",
+    "stopped_steps": "Larger ones may fit: the search ended after as many steps as it may take.",
+    "retrying": (
+        "Up to micro-batch {retrying} the step should still run, slowly, with the allocator giving back memory all the"
+        " time."
+    ),
+    "others_changed": (
+        "While it was searched, other processes took or gave back {num_bytes:bytes} on this device:"
+        " what is free now may not be free later."
+    ),
+    "not_searched": (
+        "How large a micro-batch could be was not searched: on a CPU it takes minutes and more."
+        " --memory-budget asks for it."
+    ),
     # ---- a card that is not here
     "predicted_step": (
         "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one, times with"

@@ -17,6 +17,7 @@ class Limits:
     budget_bytes: int | None
     max_batch: int | None
     smallest_failed: int | None
+    largest_safe: int | None = None
 
 
 @record
@@ -44,6 +45,8 @@ def find_problem(candidate: Candidate, point: Point | None, limits: Limits) -> R
     """Why the candidate cannot be had, or ``None``: it was run, it ended well, and it fits."""
     if limits.max_batch is not None and candidate.micro_batch > limits.max_batch:
         return reason("-", "over_max_batch", micro_batch=candidate.micro_batch, max_batch=limits.max_batch)
+    if point is None and limits.largest_safe is not None and candidate.micro_batch > limits.largest_safe:
+        return reason("-", "above_largest", largest=limits.largest_safe)
     if point is None:
         return reason("-", "smaller_did_not_fit", micro_batch=limits.smallest_failed)
     measurement, budget_bytes = point.measurement, limits.budget_bytes

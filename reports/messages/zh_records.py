@@ -79,6 +79,7 @@ REASONS: dict[str, str] = {
     "timed_out": "一步没有在限定时间内完成：{message}",
     "failed": "无法运行：{message}",
     "non_finite": "loss 为 NaN 或无穷大。",
+    "above_largest": "没有实跑：这里安全的最大单次批量是 {largest}。",
     "over_max_batch": "单次批量 {micro_batch} 超过上限 {max_batch}。",
 }
 
@@ -212,6 +213,24 @@ NOTES: dict[str, str] = {
         "按现有配置，{gpu} 要等主机：主机启动算子的时间约为显卡计算时间的 {ratio:ratio} 倍。"
         "换更快的 CPU、用 torch.compile 或 CUDA graph 会有帮助；加大单次批量几乎不增加用时。"
     ),
+    "searched": (
+        "安全的最大单次批量（累积 {accumulation} 步）为 {micro_batch}：已在独立进程中连同评估步骤实跑确认。"
+        "搜索共用了 {steps} 个优化器步，{memory}耗尽 {ooms} 次。"
+    ),
+    "searched_in_vain": "用了 {steps} 个优化器步（{memory}耗尽 {ooms} 次），没有找到安全的单次批量：{message}",
+    "stopped_memory": "单次批量再大，就会超出可用的 {budget_bytes:bytes}。",
+    "stopped_max_batch": "受 --max-batch 限制，没有尝试更大的单次批量。",
+    "stopped_dataset_size": "数据集里没有更多样本，因此没有尝试更大的单次批量。",
+    "stopped_out_of_memory": "更大的单次批量按推算放得下，实跑时{memory}却耗尽了：{message}",
+    "stopped_size_limit": "更大的单次批量受限于设备对张量大小的限制，而不是{memory}：{message}",
+    "stopped_failure": "更大的单次批量跑不起来：{message}",
+    "stopped_time": "更大的单次批量也许放得下，但实跑需要好几分钟。",
+    "stopped_steps": "更大的单次批量也许放得下，但搜索已用完允许的步数。",
+    "retrying": "单次批量不超过 {retrying} 时应当还能跑，但显存分配器会不断回收，速度很慢。",
+    "others_changed": (
+        "搜索期间，其他进程在这台设备上占用或释放了 {num_bytes:bytes}：现在空闲的{memory}以后未必空闲。"
+    ),
+    "not_searched": "没有搜索单次批量最大能到多少：在 CPU 上需要几分钟甚至更久；给出 --memory-budget 即可搜索。",
     "predicted_only": (
         "没有在 {gpu} 上实跑：{memory}由模拟 GPU 上的训练步推算得出，用时未知。"
         "长时间训练之前，请在那台机器上运行同一条命令。"
