@@ -106,7 +106,8 @@ def log_sd_of(one: Operator, card: CardEfficiency) -> float:
     measured = known is not None and (one.precision == "fp32" or not one.products)
     if known is None or not measured:
         return UNMEASURED_LOG_SD
-    return known.log_sd if one.kind != "convolution" or one.is_plain else max(known.log_sd, UNMEASURED_LOG_SD)
+    as_measured = one.is_plain and not one.is_backward
+    return known.log_sd if as_measured else max(known.log_sd, UNMEASURED_LOG_SD)
 
 
 # ---- cards --------------------------------------------------------------------------------------

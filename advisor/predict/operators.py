@@ -5,6 +5,7 @@ attention are), or work on memory; its sizes are polynomials of the micro-batch,
 is known at all.
 """
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ class Operator:
 
     ``products`` independent products of an M x K with a K x N matrix (zeros where it is none), ``num_bytes`` read
     and written once, ``launches`` kernels. ``is_plain``: no convolution other than 3x3 with stride 1 and one group.
+    ``is_backward``: a convolution for a gradient, by kernels of its own.
     """
 
     phase: str
@@ -49,6 +51,7 @@ class Operator:
     num_bytes: int = 0
     launches: int = 1
     is_plain: bool = True
+    is_backward: bool = False
 
     @property
     def flops(self) -> float:
@@ -127,7 +130,8 @@ def _convolution_backward(args: tuple[Any, ...], result: Any, phase: str) -> Ite
     gradient, x, weight, transposed, groups = *args[:3], args[7], args[9]
     for k in (0, 1):
         if result[k] is not None:
-            yield _convolution(x, weight, gradient, groups, transposed, phase)
+            forward = _convolution(x, weight, gradient, groups, transposed, phase)
+            yield dataclasses.replace(forward, is_backward=True)
     if result[2] is not None:
         yield _memory("elementwise", gradient, phase)
 
@@ -263,4 +267,5 @@ def _between(small: Operator, large: Operator, weights: tuple[float, ...]) -> Op
         num_bytes=line("num_bytes"),
         launches=small.launches,
         is_plain=small.is_plain,
+        is_backward=small.is_backward,
     )
