@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.predict.affine import NotAffineError, fit, lagrange_weights
+from advisor.predict.affine import NotAffineError, fit, fit_two, lagrange_weights
 from advisor.predict.trace import PhaseStart, Trace, phase_peaks
 
 EVENTS = (0, 1, 2, -2, -3)
@@ -61,6 +61,23 @@ def test_batch_one_and_two_traces_say_nothing() -> None:
         fit(traces(lambda n: n, (1, 2, 4)))
     with pytest.raises(ValueError, match="two traces"):
         fit(traces(lambda n: n, (2, 4)))
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**6), st.integers(1, 10**5))
+def test_two_traces_give_a_line_where_it_may_be_one(a: int, b: int, micro_batch: int) -> None:
+    found = fit_two(*traces(lambda n: a + b * n, (6, 12)))
+    assert found.at(micro_batch) == (1000, a + b * micro_batch, 50 * micro_batch)
+
+
+@given(st.integers(1, 100), st.integers(0, 10**4), st.integers(1, 10**4))
+def test_two_traces_give_a_square_where_no_line_can_be(c: int, b: int, micro_batch: int) -> None:
+    found = fit_two(*traces(lambda n: c * n * n + b * n, (5, 9)))
+    assert found.at(micro_batch)[1] == pytest.approx(c * micro_batch**2 + b * micro_batch, rel=1e-6, abs=1)
+
+
+def test_two_traces_of_different_steps_are_refused() -> None:
+    with pytest.raises(NotAffineError):
+        fit_two(trace(4, 1, 2, 3), trace(8, 1, 2, 3, events=(0, 1, -2, 2, -3)))
 
 
 def test_sizes_are_never_negative() -> None:
