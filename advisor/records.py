@@ -466,6 +466,14 @@ class Sessions:
     ends_at_samples: tuple[int, ...] = ()
 
 
+@record
+class Exposure:
+    """How often the run sees each item, and after how many samples a generative network may begin to copy them."""
+
+    samples_per_item: Claim
+    memorization_onset_samples: Claim
+
+
 # ---- what a search for the learning rate found --------------------------------------------------
 
 
@@ -591,6 +599,7 @@ class Advice:
     warnings: tuple[Note, ...]
     provenance: Provenance
     refinement: Refinement | None = None
+    exposure: Exposure | None = None
     cost: Cost | None = None
     sessions: Sessions | None = None
 

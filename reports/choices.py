@@ -3,10 +3,10 @@
 import math
 
 from advisor import units
-from advisor.records import Advice, Milestone, Note, Option
+from advisor.records import Advice, Claim, Milestone, Note, Option
 from reports import charts, schedule
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Heading, Line, Paragraph, Section, Table, say
-from reports.plan import batch_text, config_lines, reasons_of, run_steps, same_setting
+from reports.plan import batch_text, config_lines, per_item, reasons_of, run_steps, same_setting
 from reports.run import RunView
 from reports.wording import Wording, exact
 
@@ -210,8 +210,20 @@ def checkpoints(advice: Advice, run: RunView | None, w: Wording) -> Section:
         questions = (m.ask_validation, m.ask_legible, m.ask_distinct, m.ask_copies)
         blocks.append(Bullets(items=tuple(Bullet(mark="todo", line=(question,)) for question in questions)))
     blocks.append(Heading(text=m.stop_title))
-    blocks.append(Bullets(items=tuple(Bullet(line=(line,)) for line in (m.stop_good, m.stop_worse, m.stop_keep))))
+    stops = [Bullet(line=(line,)) for line in (m.stop_good, m.stop_worse, m.stop_keep)]
+    blocks.append(Bullets(items=(*stops, *_copies(advice, w))))
     return Section(id="checkpoints", title=m.section_checkpoints, blocks=tuple(blocks))
+
+
+def _copies(advice: Advice, w: Wording) -> list[Bullet]:
+    """From when on to look for copies; nothing in a run that ends before."""
+    run_samples = advice.run_samples.value
+    onset = advice.exposure.memorization_onset_samples if advice.exposure is not None else None
+    if onset is None or onset.low is None or run_samples is None or run_samples < onset.low:
+        return []
+    samples = Claim(value=onset.low, basis=onset.basis, source=onset.source)
+    epochs = per_item(samples, advice.dataset.num_items)
+    return [Bullet(line=say(w.messages.stop_copies, samples=w.count(samples), epochs=w.rate(epochs)))]
 
 
 def _two_of(looks: tuple[Milestone, ...]) -> tuple[Milestone, ...]:

@@ -242,8 +242,17 @@ def dataset(advice: Advice, w: Wording) -> Section:
             value=advice.run_samples.value / num_items, basis=advice.run_samples.basis, source="run_samples / num_items"
         )
         items.append(Bullet(line=say(m.data_epochs, epochs=w.rate(epochs))))
+    if advice.exposure is not None:
+        onset = advice.exposure.memorization_onset_samples
+        items.append(Bullet(line=say(m.data_onset, onset=w.count(onset), epochs=w.rate(per_item(onset, num_items)))))
     blocks.append(Bullets(items=tuple(items)))
     return Section(id="dataset", title=m.section_dataset, blocks=tuple(blocks))
+
+
+def per_item(samples: Claim, num_items: int) -> Claim:
+    """Samples as epochs, with the same basis."""
+    value, low, high = (None if x is None else x / num_items for x in (samples.value, samples.low, samples.high))
+    return Claim(value=value, low=low, high=high, basis=samples.basis, source=samples.source)
 
 
 def _data_arithmetic(advice: Advice, w: Wording) -> Code:

@@ -7,13 +7,14 @@ from advisor.predict.memory import LARGEST_MICRO_BATCH
 from advisor.recommend import foreseen
 from advisor.recommend import options as price
 from advisor.recommend.absent_card import Forecast, device_of
-from advisor.recommend.dataset import steps_per_epoch
+from advisor.recommend.dataset import exposure, steps_per_epoch
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, batch_candidates, lr_candidates, more_accumulation
 from advisor.recommend.precision import precision_notes
 from advisor.recommend.reasons import note, reason
 from advisor.recommend.savers import Present, saver_options
 from advisor.recommend.scaling import scale_setting
+from advisor.recommend.traps import trap_notes
 from advisor.recommend.verdicts import MIN_GAIN_FRAC, Appraisal, changed_batch_reasons, is_clear_gain, lr_reasons
 from advisor.records import (
     Advice,
@@ -65,6 +66,7 @@ def advise_for(forecast: Forecast) -> Advice:
         ),
         warnings=(*case.notes, *_warnings(forecast, present)),
         provenance=case.provenance,
+        exposure=exposure(case.run_samples, case.dataset),
     )
 
 
@@ -241,6 +243,7 @@ def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
         note("kernels_of_cpu") if not forecast.model.is_simulated else None,
         note("evaluation_not_traced", message=problem) if problem is not None else None,
         *precision_notes(forecast.model.built, device_of(forecast.card)),
+        *trap_notes(forecast.model.built),
         note("quadratic_memory") if forecast.model.fit.degree > 1 else None,
         note("present_does_not_fit", message=present.problem.text) if present.problem is not None else None,
         note("batch_above_dataset", effective_batch=present.effective_batch, num_items=forecast.case.dataset.num_items)

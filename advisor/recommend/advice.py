@@ -11,7 +11,7 @@ from advisor.measure.campaign import Campaign, Point
 from advisor.predict.speed import NoSpeedFitError, fit_measurements
 from advisor.recommend import options as price
 from advisor.recommend.case import Case
-from advisor.recommend.dataset import last_batch, steps_per_epoch, steps_per_epoch_drop_last
+from advisor.recommend.dataset import exposure, last_batch, steps_per_epoch, steps_per_epoch_drop_last
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, Goal, lr_candidates
 from advisor.recommend.precision import precision_notes
@@ -19,6 +19,7 @@ from advisor.recommend.reasons import note
 from advisor.recommend.savers import Present, Saver, saver_options
 from advisor.recommend.scaling import scale_setting
 from advisor.recommend.searched import Searched
+from advisor.recommend.traps import trap_notes
 from advisor.recommend.verdicts import (
     MIN_GAIN_FRAC,
     Appraisal,
@@ -98,6 +99,7 @@ def make_advice(evidence: Evidence) -> Advice:
         else (),
         warnings=_warnings(evidence, present, recommended),
         provenance=evidence.case.provenance,
+        exposure=exposure(evidence.case.run_samples, evidence.case.dataset),
     )
 
 
@@ -291,6 +293,7 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
         if steps != dropping
         else None,
         *precision_notes(evidence.campaign.built, evidence.device),
+        *trap_notes(evidence.campaign.built),
         note("not_searched") if evidence.searched is None else None,
         note("no_budget") if evidence.case.budget_bytes is None else None,
         None if evidence.campaign.interleaved else note("not_interleaved"),

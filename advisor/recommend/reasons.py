@@ -204,6 +204,23 @@ NOTES: dict[str, str] = {
         "Memory grows with the square of the batch, because samples are compared with each other:"
         " more accumulation saves more than usual."
     ),
+    # ---- where accumulation is not the same as a larger batch
+    "trap_batch_norm": (
+        "BatchNorm in {count} layers ({first} first): its statistics are those of one micro-batch, so the same effective"
+        " batch from another micro-batch trains differently. Replace it by GroupNorm, or keep the micro-batch."
+    ),
+    "trap_sync_batch_norm": (
+        "SyncBatchNorm in {count} layers ({first} first) joins the statistics of several GPUs, not those of accumulated"
+        " micro-batches: another micro-batch trains differently. Replace it by GroupNorm, or keep the micro-batch."
+    ),
+    "trap_running_statistics": (
+        "{count} layers ({first} first) keep running statistics, which move once a micro-batch, not once an optimizer"
+        " step: with more accumulation they forget sooner. Scale their momentum with the micro-batch, or keep it."
+    ),
+    "trap_step_in_backward": (
+        "{count} parameters ({first} first) have a hook that runs after every backward pass: an optimizer or EMA in it"
+        " acts once a micro-batch, not once an optimizer step. Accumulate without it."
+    ),
     # ---- a search for the learning rate
     "search_unfinished": (
         "The search for the learning rate is not finished: {ended} of {num_trials} trainings have ended."

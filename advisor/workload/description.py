@@ -5,10 +5,21 @@ from typing import TYPE_CHECKING, Literal
 
 from advisor.records import record
 
+TrapId = Literal["batch_norm", "sync_batch_norm", "running_statistics", "step_in_backward"]
+
 if TYPE_CHECKING:
     from advisor.workload.protocol import Workload
 
 _PRECISIONS: dict[str, Literal["bf16", "fp16"]] = {"torch.bfloat16": "bf16", "torch.float16": "fp16"}
+
+
+@record
+class Trap:
+    """A kind of part by which accumulation differs from a larger batch: how many, and the name of the first."""
+
+    id: TrapId
+    count: int
+    first: str
 
 
 @record
@@ -26,10 +37,13 @@ class Built:
     clip_norm: float | None
     tracking_costs_time: bool
     precision: Literal["bf16", "fp16"] | None = None
+    traps: tuple[Trap, ...] = ()
 
 
 def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
-    """The setting that the workload's optimizer and EMA hold."""
+    """The setting that the workload's optimizer and EMA hold, and the traps in its network."""
+    from advisor.workload.traps import find_traps
+
     group = workload.optimizer.param_groups[0] if workload.optimizer.param_groups else {}
     betas = group.get("betas") or (group.get("momentum"), None)
     return Built(
@@ -41,6 +55,7 @@ def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
         clip_norm=workload.clip_norm,
         tracking_costs_time=tracking_costs_time,
         precision=_PRECISIONS.get(str(workload.autocast_dtype)),
+        traps=find_traps(workload.model),
     )
 
 

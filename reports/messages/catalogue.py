@@ -176,6 +176,8 @@ class Messages:
     data_share: str
     data_steps: str
     data_epochs: str
+    data_onset: str
+    stop_copies: str
     steps_an_epoch: str
     epochs: str
     # ---- 6 options

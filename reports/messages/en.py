@@ -191,6 +191,11 @@ EN = Messages(
     data_share="One step sees {batch} of {items} samples: {share}.",
     data_steps="One epoch takes {steps} steps, rounded up; a loader with drop_last makes {whole}.",
     data_epochs="The whole run sees every sample {epochs} times.",
+    data_onset=(
+        "A generative network may begin to copy its training items after about {onset} samples ({epochs} epochs);"
+        " a larger network sooner. Other networks overfit rather than copy."
+    ),
+    stop_copies="From {samples} samples (epoch {epochs}) on, look for copies of training items at every milestone.",
     steps_an_epoch="steps an epoch",
     epochs="epochs",
     # ---- 6 options

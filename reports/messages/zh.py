@@ -179,6 +179,11 @@ ZH = Messages(
     data_share="每一步看到 {items} 个样本中的 {batch} 个，占 {share}。",
     data_steps="每个 epoch 共 {steps} 步（向上取整；若使用 drop_last，则为 {whole} 步）。",
     data_epochs="整个训练中，每个样本会被看到 {epochs} 次。",
+    data_onset=(
+        "生成模型大约在看过 {onset} 个样本（{epochs} 个 epoch）之后可能开始复制训练样本，模型越大越早；"
+        "其他模型表现为过拟合，而不是复制。"
+    ),
+    stop_copies="从约 {samples} 个样本（第 {epochs} 个 epoch）起，每个里程碑都检查是否有训练样本的复制品。",
     steps_an_epoch="步/epoch",
     epochs="个 epoch",
     # ---- 6 选项

@@ -182,6 +182,23 @@ NOTES: dict[str, str] = {
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_unmeasured": "没有测量梯度噪声尺度，因此不改变有效批量。",
+    "trap_batch_norm": (
+        "{count} 层 BatchNorm（第一层：{first}）只统计单次批量：有效批量相同而单次批量不同时，训练效果会不同。"
+        "请换成 GroupNorm，或保持单次批量不变。"
+    ),
+    "trap_sync_batch_norm": (
+        "{count} 层 SyncBatchNorm（第一层：{first}）只跨 GPU 合并统计量，不跨梯度累积：单次批量改变后训练效果会不同。"
+        "请换成 GroupNorm，或保持单次批量不变。"
+    ),
+    "trap_running_statistics": (
+        "{count} 层（第一层：{first}）带有滑动统计量：每个单次批量更新一次，而不是每个优化器步更新一次，"
+        "累积越多遗忘越快。"
+        "请按单次批量换算其动量，或保持单次批量不变。"
+    ),
+    "trap_step_in_backward": (
+        "{count} 个参数（第一个：{first}）带有每次反向传播后执行的钩子：其中的优化器或 EMA 按单次批量执行，"
+        "而不是按优化器步执行。使用梯度累积时请去掉它。"
+    ),
     "search_unfinished": (
         "学习率搜索尚未完成：{num_trials} 次训练中已结束 {ended} 次。"
         "重新执行同一条 refine 命令即可继续；在此之前学习率不变。"

@@ -82,6 +82,9 @@ SOURCES: dict[str, str] = {
     r"fewer than four items a class": "每类不足四个样本",
     r"not evaluated": "没有评估",
     r"grid with factor (\S+)": r"按 \1 倍一档",
+    r"samples of the run / items": "总样本数 / 数据集大小",
+    r"time to memorize grows in proportion to the number of items \((.+)\); epochs of runs on (\d+) to (\d+) small"
+    r" pictures": r"记住样本所需的时间与数据集大小成正比 (\1)；epoch 数来自 \2 ~ \3 张小图上的训练",
     r"search (\S+): (\d+) trainings of (\S+) % of the run, best of (\d+) on (\d+) fresh seeds": (
         r"搜索 \1：\2 次训练，各为全程的 \3%，\4 个候选在 \5 个新种子上比较，取最好"
     ),
