@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from advisor.errors import CfgadviseError, DeviceError, UsageError, WorkloadError
+from advisor.errors import CfgadviseError, DeviceError, NonFiniteError, UsageError, WorkloadError
 from advisor.measure.campaign import Campaign, Place, measure_settings
 from advisor.measure.messages import Failure
 from advisor.recommend.advice import Evidence
@@ -26,6 +26,7 @@ def measure_here(question: Question, device: Device, on_progress: Callable[[str]
     budget_bytes = _budget(device, question.memory_budget_bytes)
     place = _place(device, budget_bytes)
     searched = search_here(question, device, place, on_progress)
+    _require_alive(searched, question)
     candidates, campaign = _measure(question, place, searched, on_progress)
     _require_usable(campaign)
     return Evidence(
@@ -95,6 +96,17 @@ def _ran_out(campaign: Campaign, candidate: Candidate, budget_bytes: int | None)
     return False
 
 
+def _require_alive(searched: Searched | None, question: Question) -> None:
+    """What hung at the present micro-batch, or a smaller one, is not waited for again.
+
+    Raises:
+        DeviceError: if it did.
+    """
+    for one in searched.found.attempts if searched else ():
+        if one.failure is not None and one.outcome == "timeout" and one.micro_batch <= question.micro_batch:
+            raise _other_failure(one.failure)
+
+
 def _require_usable(campaign: Campaign) -> None:
     """The present setting may not fit, but it must not fail for another reason.
 
@@ -115,5 +127,5 @@ def _require_usable(campaign: Campaign) -> None:
 
 def _other_failure(failure: Failure) -> CfgadviseError:
     if failure.outcome == "non_finite":
-        return UsageError(f"the workload cannot be measured: {failure.message} at the present setting")
+        return NonFiniteError(f"the workload cannot be measured: {failure.message} at the present setting")
     return DeviceError(f"the present setting gave {failure.message}: a hanging step, or a device that is far too slow")
