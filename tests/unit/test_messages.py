@@ -20,9 +20,9 @@ CJK = re.compile("[\u3000-\u9fff\uff00-\uffef]")
 HALF_WIDTH_AFTER_CJK = re.compile("[\u4e00-\u9fff][,;:!?]")
 # English words that a Chinese engineer writes in English too.
 KEPT_WORDS = {
-    *("batch", "epoch", "Epoch", "loss", "lr", "betas", "EMA", "Config", "NaN", "OOM", "fp16", "bf16", "Adam", "drop_last"),
+    *("batch", "epoch", "Epoch", "loss", "lr", "betas", "EMA", "Config", "NaN", "OOM", "fp16", "Adam", "drop_last"),
     *("alpha", "beta", "gamma", "a", "b", "B", "cfgadvise", "ctrl", "c", "TFLOP", "s", "GB"),
-    *("A", "JSON", "k"),
+    *("A", "JSON", "k", "bf16"),
     *("KID", "optuna", "dashboard"),
     *("GPU", "PCIe", "PyTorch", "bench", "json", "dev", "shm"),
 }
