@@ -42,6 +42,9 @@ class Likeness:
     reach. A distance to the training items below the floor means that they were memorised. The control
     of ``precision``, ``recall`` and ``coverage`` is a draw of as many training items. ``diversity`` is
     the mean distance of two items of a class, relative to that of real ones.
+
+    ``kid_halves`` are the values of ``kid_held_out`` on halves of the items, the same ones wherever there are as many,
+    so that two checkpoints or settings can be compared pair by pair.
     """
 
     features: str
@@ -53,6 +56,7 @@ class Likeness:
     coverage: Compared
     diversity: Claim
     narrowest_class: str | None
+    kid_halves: tuple[float, ...] = ()
 
 
 @record

@@ -68,6 +68,21 @@ def test_within_one_standard_error_the_earlier_is_taken():
     assert choose([checkpoint(100, kid=0.010 + 1.5 * error), checkpoint(200, kid=0.010)]).samples == 200
 
 
+def test_a_difference_that_pairs_show_clearly_is_no_tie():
+    halves = RANDOM.normal(0.01, 0.02, 100)  # far wider than the difference, but common to both
+
+    def paired(samples: int, kid: float) -> CheckpointEvaluation:
+        one = checkpoint(samples, kid=kid)
+        plain = one.judgements[0]
+        wide = Claim(value=kid, low=kid - 0.04, high=kid + 0.04, basis="measured", source="")
+        its_halves = tuple(halves + kid - 0.01 + RANDOM.normal(0, 0.001, 100))
+        likeness = dataclasses.replace(plain.likeness, kid_held_out=wide, kid_halves=its_halves)
+        return dataclasses.replace(one, judgements=(dataclasses.replace(plain, likeness=likeness),))
+
+    assert choose([paired(100, 0.020), paired(200, 0.010)]).samples == 200
+    assert choose([paired(100, 0.0101), paired(200, 0.010)]).samples == 100
+
+
 def test_without_a_feasible_one_the_fewest_copies_are_taken_and_it_is_said():
     chosen = choose([checkpoint(100, copied=0.1), checkpoint(200, copied=0.5)])
     assert (chosen.samples, chosen.reason.id) == (100, "choice_none_feasible")

@@ -11,7 +11,16 @@ from advisor.records import Claim
 from reports.messages.zh_sources import source_in_chinese
 from trainer.data import Pictures, Split
 from trainer.judge.classifier import LDA, SVM, better_classifier
-from trainer.judge.intervals import half_of, half_sampled, paired_difference, share, standard_error, wilson
+from trainer.judge.intervals import (
+    half_of,
+    half_samples,
+    paired_difference,
+    paired_error,
+    share,
+    standard_error,
+    wilson,
+    with_halves,
+)
 from trainer.judge.judge import Judge
 from trainer.judge.likeness import KernelDistance
 from trainer.latents import Pixels
@@ -172,11 +181,22 @@ def test_equal_classifiers_are_not_equal_for_certain():
 
 def test_half_samples_give_the_standard_error_of_a_mean():
     values = np.random.default_rng(0).normal(size=400)
-    claim = half_sampled(
-        float(values.mean()), lambda random: float(values[half_of(400, random)].mean()), seed=0, num_items=400
-    )
+    halves = half_samples(lambda random: float(values[half_of(400, random)].mean()), seed=0)
+    claim = with_halves(float(values.mean()), halves, 400)
     assert standard_error(claim) == pytest.approx(values.std() / 20, rel=0.2)
     assert standard_error(Claim(value=1.0, basis="measured", source="")) == 0
+
+
+def test_a_difference_of_paired_figures_is_known_better_than_each():
+    random = np.random.default_rng(0)
+    values = random.normal(size=400)
+    others = values + random.normal(0.02, 0.1, size=400)
+    first, second = (
+        half_samples(lambda random, of=one: float(of[half_of(400, random)].mean()), seed=0) for one in (values, others)
+    )
+    difference = float(values.mean() - others.mean())
+    assert paired_error(tuple(first), tuple(second), difference) == pytest.approx(0.1 / 20, rel=0.2)
+    assert paired_error((), (), difference) is None
 
 
 def test_kernel_distance_is_around_zero_for_equal_sets_and_grows_with_the_shift():

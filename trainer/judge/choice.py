@@ -7,14 +7,14 @@ the lowest KID against held-out pictures wins, or the best classifier trained on
 """
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advisor.evaluation import CheckpointEvaluation, Choice, Compared, Judgement, Rejected, Select
 from advisor.records import Claim, Note
-from trainer.judge.intervals import Z_95, standard_error, wilson
+from trainer.judge.intervals import Z_95, paired_error, standard_error, wilson
 from trainer.notes import note
 
 NUM_BUCKETS = 8
@@ -129,11 +129,11 @@ def _copied(checkpoint: CheckpointEvaluation) -> float:
 
 def _best(feasible: Sequence[CheckpointEvaluation], select: Select, total: int) -> tuple[int, Note]:
     if select == "classifier":
-        chosen = _within_one_error(feasible, synthetic_accuracy, best=max)
+        chosen = _best_classifier(feasible)
         if chosen is not None:
             right = synthetic_accuracy(chosen).value
             return chosen.samples, note("choice_classifier", value=right, feasible=len(feasible), count=total)
-    chosen = _within_one_error(feasible, kid, best=min)
+    chosen = _lowest_kid(feasible)
     if chosen is not None:
         distance = f"{kid(chosen).value:.4f}"
         return chosen.samples, note("choice_kid", value=distance, feasible=len(feasible), count=total)
@@ -144,19 +144,38 @@ def _best(feasible: Sequence[CheckpointEvaluation], select: Select, total: int) 
     return feasible[-1].samples, note("choice_last", feasible=len(feasible), count=total)
 
 
-def _within_one_error(
-    checkpoints: Sequence[CheckpointEvaluation],
-    figure: Callable[[CheckpointEvaluation], Claim],
-    *,
-    best: Callable[..., CheckpointEvaluation],
-) -> CheckpointEvaluation | None:
-    """The earliest whose figure is within one standard error of the best."""
-    known = [one for one in checkpoints if figure(one).value is not None]
+def _lowest_kid(checkpoints: Sequence[CheckpointEvaluation]) -> CheckpointEvaluation | None:
+    """The earliest whose KID is within one standard error of the lowest."""
+    known = [(one, one.plain) for one in checkpoints if one.plain is not None and kid(one).value is not None]
     if not known:
         return None
-    winner = figure(best(known, key=lambda one: figure(one).value))
-    near = (one for one in known if abs((figure(one).value or 0) - (winner.value or 0)) <= standard_error(winner))
-    return next(near)
+    best = min((plain for _, plain in known), key=lambda plain: kid_of(plain).value or 0.0)
+    return next(one for one, plain in known if is_kid_near(plain, best, errors=1.0))
+
+
+def is_kid_near(judgement: Judgement, best: Judgement, *, errors: float) -> bool:
+    """Whether a KID is above the best one by no more than so many standard errors of their difference.
+
+    Both are distances from the same held-out pictures, and made from the same noise where there are as
+    many: the error of the difference is then taken from common halves, and is far below that of each.
+    """
+    first, second = judgement.likeness, best.likeness
+    if first is None or second is None or first.kid_held_out.value is None or second.kid_held_out.value is None:
+        return False
+    difference = first.kid_held_out.value - second.kid_held_out.value
+    is_paired = judgement.num_generated == best.num_generated
+    error = paired_error(first.kid_halves, second.kid_halves, difference) if is_paired else None
+    return difference <= errors * (standard_error(second.kid_held_out) if error is None else error)
+
+
+def _best_classifier(checkpoints: Sequence[CheckpointEvaluation]) -> CheckpointEvaluation | None:
+    """The earliest whose accuracy is within one standard error of the highest."""
+    known = [one for one in checkpoints if synthetic_accuracy(one).value is not None]
+    if not known:
+        return None
+    best = max((synthetic_accuracy(one) for one in known), key=lambda claim: claim.value or 0.0)
+    limit = (best.value or 0.0) - standard_error(best)
+    return next(one for one in known if (synthetic_accuracy(one).value or 0.0) >= limit)
 
 
 _UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
@@ -164,8 +183,12 @@ _UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
 
 def kid(checkpoint: CheckpointEvaluation) -> Claim:
     """Distance of its plain pictures from held-out ones."""
-    likeness = checkpoint.plain.likeness if checkpoint.plain else None
-    return likeness.kid_held_out if likeness else _UNKNOWN
+    return kid_of(checkpoint.plain) if checkpoint.plain else _UNKNOWN
+
+
+def kid_of(judgement: Judgement) -> Claim:
+    """Distance from held-out pictures."""
+    return judgement.likeness.kid_held_out if judgement.likeness else _UNKNOWN
 
 
 def synthetic_accuracy(checkpoint: CheckpointEvaluation) -> Claim:
@@ -201,8 +224,5 @@ def _is_loss_flat(before: CheckpointEvaluation, after: CheckpointEvaluation) -> 
 
 
 def _is_kid_flat(before: CheckpointEvaluation, after: CheckpointEvaluation) -> bool:
-    first, second = kid(before), kid(after)
-    if first.value is None or second.value is None:
-        return False
-    error = float(np.hypot(standard_error(first), standard_error(second)))
-    return first.value - second.value <= Z_95 * error
+    first, second = before.plain, after.plain
+    return first is not None and second is not None and is_kid_near(first, second, errors=Z_95)

@@ -1,7 +1,7 @@
 """How sure a figure is: intervals of shares, of paired differences, and by half-sampling."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,14 +48,18 @@ def paired_difference(after: NDArray[np.bool_], before: NDArray[np.bool_]) -> Cl
     return Claim(value=value, low=low, high=high, basis="measured", source=source)
 
 
-def half_sampled(value: float, of_half: Callable[[np.random.Generator], float], *, seed: int, num_items: int) -> Claim:
+def half_samples(of_half: Callable[[np.random.Generator], float], *, seed: int) -> NDArray[np.float64]:
+    """A figure of random halves of the items; the same seed and number of items give the same halves."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return np.array([of_half(random) for _ in range(NUM_HALVES)])
+
+
+def with_halves(value: float, halves: NDArray[np.float64], num_items: int) -> Claim:
     """A figure with the interval that its values on random halves of the items give.
 
     Two halves share half of what they know: for a mean over items the spread of a half's value around
     that of all items is the standard error of the latter (balanced half-samples, McCarthy 1969).
     """
-    random = np.random.Generator(np.random.PCG64(seed))
-    halves = np.array([of_half(random) for _ in range(NUM_HALVES)])
     error = float(np.sqrt(np.mean((halves - value) ** 2)))
     return Claim(
         value=value,
@@ -64,6 +68,13 @@ def half_sampled(value: float, of_half: Callable[[np.random.Generator], float], 
         basis="measured",
         source=f"{num_items} items, 95 % interval from {NUM_HALVES} half-samples",
     )
+
+
+def paired_error(first: Sequence[float], second: Sequence[float], difference: float) -> float | None:
+    """Standard error of the difference of two figures whose halves are of the same items; ``None`` if they are not."""
+    if not first or len(first) != len(second):
+        return None
+    return float(np.sqrt(np.mean((np.array(first) - np.array(second) - difference) ** 2)))
 
 
 def half_of(total: int, random: np.random.Generator) -> NDArray[np.int64]:

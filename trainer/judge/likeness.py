@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from advisor.evaluation import Compared, Likeness
 from advisor.records import Claim
-from trainer.judge.intervals import half_of, half_sampled, share
+from trainer.judge.intervals import half_of, half_samples, share, with_halves
 from trainer.judge.spaces import Features
 
 NUM_NEIGHBOURS = 5
@@ -31,13 +31,22 @@ class KernelDistance:
 
     def claim(self, seed: int = 0) -> Claim:
         """The distance with its interval."""
+        return with_halves(self.value, self.halves(seed), min(self._ab.shape))
+
+    @property
+    def value(self) -> float:
+        """The distance between all of both sets."""
         num_a, num_b = self._ab.shape
-        value = self._among(np.ones(num_a, dtype=bool), np.ones(num_b, dtype=bool))
+        return self._among(np.ones(num_a, dtype=bool), np.ones(num_b, dtype=bool))
+
+    def halves(self, seed: int) -> NDArray[np.float64]:
+        """The distance between halves of both sets; the same halves for sets of the same sizes."""
+        num_a, num_b = self._ab.shape
 
         def of_half(random: np.random.Generator) -> float:
             return self._among(_as_mask(half_of(num_a, random), num_a), _as_mask(half_of(num_b, random), num_b))
 
-        return half_sampled(value, of_half, seed=seed, num_items=min(num_a, num_b))
+        return half_samples(of_half, seed=seed)
 
     def _among(self, a_N: NDArray[np.bool_], b_N: NDArray[np.bool_]) -> float:
         num_a, num_b = int(a_N.sum()), int(b_N.sum())
@@ -109,10 +118,11 @@ class LikenessCheck:
         kept_ND, kept_label_N = x_ND[:MAX_ITEMS], label_N[:MAX_ITEMS]
         precision, recall, coverage = self._neighbours(kept_ND)
         diversity, narrowest = self._diversity(kept_ND, kept_label_N)
-        kid = KernelDistance(kept_ND, self._held_out_VD).claim(seed=2) if self._has_control else _UNKNOWN
+        kid, halves = self._kid_held_out(kept_ND)
         return Likeness(
             features=self._features,
             kid_held_out=kid,
+            kid_halves=halves,
             kid_train=KernelDistance(kept_ND, self._train_TD).claim(seed=3),
             kid_floor=self._floor,
             precision=precision,
@@ -121,6 +131,14 @@ class LikenessCheck:
             diversity=diversity,
             narrowest_class=narrowest,
         )
+
+    def _kid_held_out(self, x_ND: Features) -> tuple[Claim, tuple[float, ...]]:
+        if not self._has_control:
+            return _UNKNOWN, ()
+        distance = KernelDistance(x_ND, self._held_out_VD)
+        halves = distance.halves(seed=2)
+        claim = with_halves(distance.value, halves, min(len(x_ND), len(self._held_out_VD)))
+        return claim, tuple(round(half, 6) for half in halves.tolist())
 
     def _neighbours(self, x_ND: Features) -> tuple[Compared, Compared, Compared]:
         """Against held-out pictures, with as many training pictures as a control."""
@@ -152,7 +170,7 @@ class LikenessCheck:
             halves = (d[np.ix_(half, half)] for d in made for half in [half_of(len(d), random)])
             return float(np.mean([_mean_distance(d) / r if r else 1.0 for d, r in zip(halves, real, strict=True)]))
 
-        claim = half_sampled(float(np.mean(ratios)), of_half, seed=4, num_items=len(x_ND))
+        claim = with_halves(float(np.mean(ratios)), half_samples(of_half, seed=4), len(x_ND))
         return claim, self._classes[classes[int(np.argmin(ratios))]]
 
 

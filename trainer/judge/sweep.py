@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from advisor.evaluation import Judgement, SamplingAdvice
 from advisor.records import Claim
-from trainer.judge.choice import copying
-from trainer.judge.intervals import standard_error
+from trainer.judge.choice import copying, is_kid_near
+from trainer.judge.choice import kid_of as kid
+from trainer.judge.intervals import Z_95
 from trainer.notes import note
 
 GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
@@ -64,7 +65,7 @@ def best_guidance(tried: Sequence[Judgement]) -> Judgement | None:
     if not allowed:
         return None
     nearest = min(allowed, key=lambda one: kid(one).value or 0.0)
-    near = [one for one in allowed if (kid(one).low or 0.0) <= (kid(nearest).high or 0.0)]
+    near = [one for one in allowed if is_kid_near(one, nearest, errors=Z_95)]
     told = max((recognised(one).low or 0.0) for one in near)
     return next(one for one in near if (recognised(one).high or 1.0) >= told)
 
@@ -74,16 +75,10 @@ def _smallest_within_one_error(tried: Sequence[Judgement]) -> Judgement | None:
     if not known:
         return None
     best = min(known, key=lambda one: kid(one).value or 0.0)
-    limit = (kid(best).value or 0.0) + standard_error(kid(best))
-    return next(one for one in known if (kid(one).value or 0.0) <= limit)
+    return next(one for one in known if is_kid_near(one, best, errors=1.0))
 
 
 _UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
-
-
-def kid(judgement: Judgement) -> Claim:
-    """Distance from held-out pictures."""
-    return judgement.likeness.kid_held_out if judgement.likeness else _UNKNOWN
 
 
 def recognised(judgement: Judgement) -> Claim:
