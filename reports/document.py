@@ -1,7 +1,7 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, measured, outcome, plan, quality, refinement, schedule, troubles
+from reports import choices, health, measured, outcome, plan, quality, refinement, schedule, troubles
 from reports.blocks import Document, Lang, Section
 from reports.run import RunView
 from reports.wording import Wording, day
@@ -79,6 +79,7 @@ def _happened(advice: Advice | None, run: RunView | None, w: Wording) -> tuple[S
     actual = outcome.actual(run, w) if advice is None else outcome.predicted_and_actual(advice, run, w)
     return (
         actual,
+        *health.health(run, w),
         quality.quality(run, w),
         quality.checkpoint_choice(run, w),
         outcome.samples(run, w),

@@ -106,6 +106,7 @@ class Screen:
             f"{_rate(p.samples_per_s)} {m.live_samples_per_s}",
             f"{m.live_memory} {_bytes(p.peak_reserved_bytes)}",
             f"{m.live_remaining} {self._remaining(p)}",
+            *([f"{m.live_health} {self._health(p)}"] if p.num_alarms is not None else []),
         ]
         return "  ".join(parts)
 
@@ -128,6 +129,7 @@ class Screen:
             (m.live_memory, _bytes(p.peak_reserved_bytes)),
             (m.live_remaining, f"{self._remaining(p)}   {m.live_elapsed} {units.format_clock(p.elapsed_s)}"),
             (m.live_next, self._next(p)),
+            (m.live_health, self._health(p)),
         ]
         grid.add_row(m.live_done, bar)
         for name, value in rows:
@@ -152,6 +154,11 @@ class Screen:
         if remaining.low is None or remaining.high is None:
             return text
         return f"{text} ({units.format_clock(remaining.low)} - {units.format_clock(remaining.high)})"
+
+    def _health(self, p: Progress) -> str:
+        if p.num_alarms is None:
+            return self._m.unknown
+        return self._m.live_alarms.format(count=p.num_alarms) if p.num_alarms else self._m.live_healthy
 
     def _next(self, p: Progress) -> str:
         if p.next_milestone_samples is None:

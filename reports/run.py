@@ -57,6 +57,28 @@ class ValidationPoint:
 
 
 @record
+class RunAlarm:
+    """An alarm of the health checks, and where in the run it was raised."""
+
+    samples: int
+    note: Note
+
+
+@record
+class RunHealth:
+    """What the health checks wrote down; errors by noise bucket, from little noise to much.
+
+    ``baselines`` holds those that were computed, by name: zero, wiener, copier, floor.
+    """
+
+    alarms: tuple[RunAlarm, ...]
+    samples: int | None = None
+    errors: tuple[float | None, ...] = ()
+    baselines: dict[str, tuple[float | None, ...]] = dataclasses.field(default_factory=dict)
+    label_is_used: bool | None = None
+
+
+@record
 class SampleGrid:
     """A picture that the run made, by its path inside the run folder."""
 
@@ -113,6 +135,7 @@ class RunView:
     grids: tuple[SampleGrid, ...]
     checkpoints_samples: tuple[int, ...]
     run_warnings: tuple[Note, ...]
+    health: RunHealth | None
     problems: tuple[str, ...]
 
     @property
@@ -174,8 +197,31 @@ def read_run(folder: Path) -> RunView:
         grids=_grids(folder, events),
         checkpoints_samples=_checkpoints(folder),
         run_warnings=tuple(_warning(entry) for entry in events if entry.get("kind") == "warning" and "text" in entry),
+        health=_health(events, metrics),
         problems=tuple(problems),
     )
+
+
+def _health(events: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> RunHealth | None:
+    """What the checks logged; ``None`` for a run that had none."""
+    computed: dict[str, Any] = next((e for e in reversed(events) if e.get("kind") == "baselines"), {})
+    if not computed:
+        return None
+    last: dict[str, Any] = next(
+        (e for e in reversed(metrics) if e.get("kind") == "validation" and "error_by_bucket" in e), {}
+    )
+    alarms = (e for e in events if e.get("kind") == "alarm" and "text" in e)
+    return RunHealth(
+        alarms=tuple(RunAlarm(samples=whole(e.get("samples")) or 0, note=_warning(e)) for e in alarms),
+        samples=whole(last.get("samples")),
+        errors=_numbers(last.get("error_by_bucket")),
+        baselines={name: _numbers(values) for name, values in computed.items() if isinstance(values, list)},
+        label_is_used=last.get("label_is_used") if isinstance(last.get("label_is_used"), bool) else None,
+    )
+
+
+def _numbers(values: Any) -> tuple[float | None, ...]:
+    return tuple(map(number, values)) if isinstance(values, list) else ()
 
 
 def read_source(path: Path) -> tuple[Advice | None, RunView | None]:

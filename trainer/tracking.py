@@ -48,9 +48,6 @@ class Tracking:
         self._guarded(lambda: self._start(make()))
 
     def _start(self, tracker: Any) -> None:
-        tracker.main_process_only = (
-            False  # there is one process; accelerate would set up its own state to find that out
-        )
         if hasattr(tracker, "start"):  # earlier versions start when they are made
             tracker.start()
         self._tracker = tracker
@@ -91,8 +88,10 @@ def open_tracking(name: str, folder: Path, config: TrainConfig, on_note: Callabl
     """Start the tracker of this name for the run in this folder; files that it makes go there, too."""
 
     def make() -> Any:
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # an extra: only those who ask for it have it
+        from accelerate.state import PartialState  # an extra: only those who ask for it have it
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
+        PartialState(cpu=True)  # its trackers want to know that they are in the only process; no device is touched
         kind = LOGGER_TYPE_TO_CLASS[name]
         if name == "mlflow":
             return kind(experiment_name=folder.name, logging_dir=str(folder / name))

@@ -76,6 +76,13 @@ class Messages:
     column_inside: str
     column_trained_on: str
     column_accuracy: str
+    column_bucket: str
+    column_error: str
+    column_zero: str
+    column_wiener: str
+    column_copier: str
+    column_floor: str
+    column_skill: str
     column_name: str
     column_grid: str
     column_time_predicted: str
@@ -279,6 +286,13 @@ class Messages:
     run_last_loss: str
     run_checkpoints: str
     run_problems: str
+    section_health: str
+    health_no_alarm: str
+    health_at: str
+    health_label_used: str
+    health_label_unused: str
+    health_how: str
+    health_baselines: str
     section_quality: str
     quality_how: str
     quality_unknown: str
@@ -369,6 +383,9 @@ class Messages:
     live_next: str
     live_no_milestone: str
     live_interrupt: str
+    live_health: str
+    live_healthy: str
+    live_alarms: str
     # ---- probe
     probe_title: str
     probe_devices: str

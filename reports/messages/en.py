@@ -65,6 +65,13 @@ EN = Messages(
     column_inside="Inside",
     column_trained_on="Classifier trained on",
     column_accuracy="Accuracy",
+    column_bucket="Noise bucket",
+    column_error="Error",
+    column_zero="Predicting zero",
+    column_wiener="Linear denoiser",
+    column_copier="Perfect copier",
+    column_floor="Training floor",
+    column_skill="Skill",
     column_name="Name",
     column_grid="Grid",
     column_time_predicted="Predicted time",
@@ -354,6 +361,20 @@ EN = Messages(
     run_last_loss="Last training loss: {loss}, at {samples} samples.",
     run_checkpoints="Checkpoints kept (samples seen): {checkpoints}.",
     run_problems="Files of the run that could not be read in full:",
+    section_health="What the run's health checks saw",
+    health_no_alarm="No alarm.",
+    health_at="At {samples} samples: ",
+    health_label_used="The label is used: with it, held-out items are denoised better than without.",
+    health_label_unused="The label is not used: with it, held-out items are denoised no better than without.",
+    health_how=(
+        "Squared error of the averaged weights on held-out items after {samples} samples, by eighths of the noise"
+        " schedule, from little noise to much; always the same items and noise."
+    ),
+    health_baselines=(
+        "Computed from the data: a network that predicts zero; the best linear denoiser; one that knows all training"
+        " items by heart, on held-out items, and on training items (no training error goes below that)."
+        " Skill is the share of the linear denoiser's error that the network has removed."
+    ),
     section_quality="Quality: what the generated samples are good for",
     quality_how=(
         "Classifier {classifier}, tested on {test} held-out real samples; generated ones were made without guidance."
@@ -469,6 +490,9 @@ EN = Messages(
     live_next="next",
     live_no_milestone="end of the run",
     live_interrupt="ctrl-c saves and stops",
+    live_health="Health",
+    live_healthy="no alarm",
+    live_alarms="alarms: {count}",
     # ---- probe
     probe_title="This machine",
     probe_devices="Devices",

@@ -67,6 +67,13 @@ ZH = Messages(
     column_inside="区间内",
     column_trained_on="分类器的训练数据",
     column_accuracy="准确率",
+    column_bucket="噪声区间",
+    column_error="误差",
+    column_zero="恒为零的预测",
+    column_wiener="线性去噪器",
+    column_copier="完美复制者",
+    column_floor="训练下限",
+    column_skill="技能",
     column_name="名称",
     column_grid="样本图",
     column_time_predicted="预估时间",
@@ -319,6 +326,19 @@ ZH = Messages(
     run_last_loss="最后的训练 loss：{loss}，在 {samples} 个样本处。",
     run_checkpoints="保留的检查点（已训练样本数）：{checkpoints}。",
     run_problems="以下文件没有完整读出：",
+    section_health="训练过程的健康检查",
+    health_no_alarm="没有警报。",
+    health_at="在 {samples} 个样本处：",
+    health_label_used="类别起了作用：给出类别时，留出样本的去噪误差更低。",
+    health_label_unused="类别没有起作用：给出类别时，留出样本的去噪误差并不更低。",
+    health_how=(
+        "训练到 {samples} 个样本时，平均权重在留出样本上的平方误差；按噪声日程等分为八个区间，噪声由小到大，"
+        "每次都用相同的样本和噪声。"
+    ),
+    health_baselines=(
+        "以下各列由数据算出：恒为零的预测；最好的线性去噪器；把训练样本全部背下来的网络，在留出样本上和在训练样本上的误差"
+        "（训练误差不可能低于后者）。技能是网络所消除的误差占线性去噪器误差的比例。"
+    ),
     section_quality="质量：生成样本有没有用",
     quality_how=("分类器为{classifier}，用 {test} 个留出的真实样本测试；生成样本没有使用引导。"),
     quality_unknown="尚未评估：没有准确率记录。",
@@ -417,6 +437,9 @@ ZH = Messages(
     live_next="下一个",
     live_no_milestone="训练结束",
     live_interrupt="ctrl-c 保存并停止",
+    live_health="健康",
+    live_healthy="没有警报",
+    live_alarms="警报：{count}",
     # ---- probe
     probe_title="本机情况",
     probe_devices="设备",

@@ -47,7 +47,8 @@ ALARMS: dict[str, str] = {
         "请降低学习率，或者调大 clip_norm。"
     ),
     "oscillation": (
-        "loss 在震荡：各段均值的方差是抽样本身所能解释的 {statistic:.1f} 倍，阈值 {threshold:.1f}（n = {n} 段）。"
+        "loss 在震荡：各段均值上下摆动 {statistic:percent}，超过 {threshold:percent}；"
+        "其方差是抽样本身所能解释的 {factor:.1f} 倍（n = {n} 段）。"
         "请把学习率减半，或者加长权重平均的半衰期。"
     ),
     "lr_too_high": (

@@ -9,7 +9,6 @@ from trainer.health.statistics import (
     between_classes,
     bucket_means,
     bucket_of,
-    chance_of,
     final_error,
     overdispersion,
     paired,
@@ -60,22 +59,23 @@ def test_spikes_are_found_and_ordinary_norms_are_none():
 def test_independent_steps_are_not_overdispersed():
     source, factors = random(3), []
     for _ in range(300):
-        factor, blocks = overdispersion(1 + 0.2 * source.normal(size=160), np.full(160, 0.04), 10)
-        factors.append(factor)
-    assert blocks == 16
-    assert np.mean(factors) == pytest.approx(1, abs=0.08)
-    assert max(chance_of(factor, blocks - 3) for factor in factors) > 0.9
-    assert np.mean([chance_of(factor, blocks - 3) < 0.05 for factor in factors]) == pytest.approx(0.05, abs=0.03)
+        found = overdispersion(1 + 0.2 * source.normal(size=160), np.full(160, 0.04), 10)
+        factors.append(found)
+    assert found.num_blocks == 16
+    assert np.mean([one.factor for one in factors]) == pytest.approx(1, abs=0.08)
+    assert max(one.chance for one in factors) > 0.9
+    assert np.mean([one.chance < 0.05 for one in factors]) == pytest.approx(0.05, abs=0.03)
 
 
 def test_a_swinging_loss_is_overdispersed_and_a_falling_one_is_not():
     source, steps = random(4), np.arange(160)
     noise = 0.2 * source.normal(size=160)
-    swinging, blocks = overdispersion(1 + 0.3 * np.sin(steps / 8) + noise, np.full(160, 0.04), 10)
-    falling, _ = overdispersion(2 - steps / 160 + noise, np.full(160, 0.04), 10)
-    assert swinging > 4 and chance_of(swinging, blocks - 3) < 1e-6
-    assert falling < 2
-    assert math.isnan(overdispersion(np.ones(30), np.ones(30), 10)[0])
+    swinging = overdispersion(1 + 0.3 * np.sin(steps / 8) + noise, np.full(160, 0.04), 10)
+    falling = overdispersion(2 - steps / 160 + noise, np.full(160, 0.04), 10)
+    assert swinging.factor > 4 and swinging.chance < 1e-6
+    assert 0.1 < swinging.swing < 0.3
+    assert falling.factor < 2 and falling.swing < 0.06
+    assert overdispersion(np.ones(30), np.ones(30), 10) is None
 
 
 def test_a_trend_is_told_from_noise():

@@ -59,6 +59,13 @@ def test_the_last_frame_is_printed_once() -> None:
     assert len(logged("en", [(1, 0.0), (2, 1.0)])) == 2
 
 
+def test_alarms_are_counted_in_the_log_and_on_the_screen() -> None:
+    for num_alarms, shown in ((0, "no alarm"), (2, "alarms: 2")):
+        progress = dataclasses.replace(PROGRESS, num_alarms=num_alarms)
+        assert shown in "\n".join(last_frame("en", progress, ()))
+        assert shown in Screen("en", io.StringIO()).plain_line(progress)
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_log_line_says_everything_and_draws_nothing(lang: Lang) -> None:
     (line,) = logged(lang, [(1000, 0.0)])

@@ -56,8 +56,9 @@ ALARMS: dict[str, str] = {
         " learning rate does not hold. Lower the learning rate, or raise clip_norm."
     ),
     "oscillation": (
-        "The loss oscillates: block means vary {statistic:.1f} times as much as the draws explain,"
-        " threshold {threshold:.1f} (n = {n} blocks). Halve the learning rate, or take a longer weight average."
+        "The loss oscillates: means of blocks of steps swing by {statistic:percent}, more than {threshold:percent};"
+        " their variance is {factor:.1f} times what the draws explain (n = {n} blocks). Halve the learning rate, or"
+        " take a longer weight average."
     ),
     # ---- what is learned
     "lr_too_high": (

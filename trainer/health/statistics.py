@@ -89,8 +89,25 @@ def spikes(norm_S: Floats, factor: float) -> NDArray[np.int64]:
     return np.flatnonzero(known > middle + factor * spread) if spread > 0 else np.empty(0, np.int64)
 
 
-def overdispersion(standardised_S: Floats, variance_S: Floats, block: int) -> tuple[float, int]:
-    """How much more the means of blocks of steps vary than independent draws would: ``(F, blocks)``.
+@record
+class Dispersion:
+    """How block means vary: ``factor`` times what independent draws would give, by ``swing`` beyond that.
+
+    ``swing`` is a standard deviation, relative to the mean.
+    """
+
+    factor: float
+    swing: float
+    num_blocks: int
+
+    @property
+    def chance(self) -> float:
+        """Chance that independent draws vary as much."""
+        return chance_of(self.factor, self.num_blocks - 3)
+
+
+def overdispersion(standardised_S: Floats, variance_S: Floats, block: int) -> Dispersion | None:
+    """Compare the means of blocks of steps with what draws alone would do; ``None`` for fewer than 5 blocks.
 
     The mean of a block of independent steps has the variance of a step divided by the block's length; the
     quotient is 1 up to chance, whatever the loss's distribution over times is. A parabola is taken out
@@ -103,12 +120,14 @@ def overdispersion(standardised_S: Floats, variance_S: Floats, block: int) -> tu
     """
     num_blocks = len(standardised_S) // block
     if num_blocks < 5:
-        return math.nan, num_blocks
+        return None
     used = standardised_S[-num_blocks * block :].reshape(num_blocks, block)
     means, place = used.mean(axis=1), np.arange(num_blocks)
     residual = means - np.polyval(np.polyfit(place, means, 2), place)
     expected = float(variance_S[-num_blocks * block :].mean()) / block
-    return float(residual @ residual / (num_blocks - 3) / expected), num_blocks
+    factor = float(residual @ residual / (num_blocks - 3) / expected)
+    swing = math.sqrt(max(0.0, factor - 1) * expected) / float(means.mean())
+    return Dispersion(factor=factor, swing=swing, num_blocks=num_blocks)
 
 
 def chance_of(factor: float, degrees: int) -> float:
