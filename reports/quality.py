@@ -50,12 +50,17 @@ def _finding(finding: Note, w: Wording) -> Bullet:
         mark = "todo"
     elif finding.id in _REMARKS:
         mark = "i"
+    return Bullet(mark=mark, line=_said(finding, w))
+
+
+def _said(note: Note, w: Wording) -> Line:
+    """A note of the evaluation: its figures were measured."""
     measured = {
         name: Claim(value=value, basis="measured", source="evaluation.json")
-        for name, value in finding.values.items()
+        for name, value in note.values.items()
         if isinstance(value, (int, float))
     }
-    return Bullet(mark=mark, line=w.note(finding, measured))
+    return w.note(note, measured)
 
 
 def _figures(judgement: Judgement, checkpoint: CheckpointEvaluation, w: Wording) -> list[Block]:
@@ -162,12 +167,12 @@ def checkpoint_choice(run: RunView, w: Wording) -> Section:
         Column(title=m.column_synthetic),
         Column(title=m.column_verdict, numeric=False),
     )
-    reasons = {one.samples: w.note(one.reason) for one in choice.rejected}
+    reasons = {one.samples: _said(one.reason, w) for one in choice.rejected}
     rows = tuple(_checkpoint_row(one, evaluation, reasons, w) for one in evaluation.checkpoints)
     chosen = next((k for k, one in enumerate(evaluation.checkpoints) if one.samples == choice.samples), None)
-    used = say(m.choice_use, samples=w.count(exact(choice.samples, "evaluation.json: choice")))
+    used = m.choice_use.format(samples=units.format_count(choice.samples))
     blocks: list[Block] = [
-        Paragraph(line=(*used, *w.note(choice.reason))),
+        Paragraph(line=(used, *_said(choice.reason, w))),
         Table(columns=columns, rows=rows, chosen=chosen),
         Paragraph(line=(m.choice_rule,)),
         *_sampling(evaluation, run, w),
@@ -240,7 +245,7 @@ def _sampling(evaluation: Evaluation, run: RunView, w: Wording) -> list[Block]:
     command = f"cfgadvise sample {run.folder} -n 8 --guidance {advised.guidance:g} --steps {advised.sampling_steps}"
     return [
         Heading(text=m.sampling_title),
-        Paragraph(line=w.note(advised.reason)),
+        Paragraph(line=_said(advised.reason, w)),
         Table(columns=columns, rows=rows, chosen=chosen),
         Code(language="bash", text=command),
     ]

@@ -99,8 +99,8 @@ NOTES: dict[str, str] = {
         "label_dropout, or take a larger preset."
     ),
     "found_narrow": (
-        "Too little variety: pictures of a class are {diversity:percent} as far apart as real ones, least in "
-        "{narrowest}. Lower the guidance, or take an earlier checkpoint."
+        "Too little variety, even without guidance: pictures of a class are {diversity:percent} as far apart as real "
+        "ones, least in {narrowest}. Train longer while KID falls; otherwise add pictures of each class."
     ),
     "found_few_held_out": (
         "Only {count} pictures are held out; below {least} there is no KID. Raise held_out_frac in another run."

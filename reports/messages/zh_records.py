@@ -163,8 +163,8 @@ RUN_NOTES: dict[str, str] = {
         "建议：加大引导和延长训练都没有提高识别率。可以增加每类图片、降低 label_dropout，或者换更大的预设。"
     ),
     "found_narrow": (
-        "多样性不足：同类图片之间的距离只有真实图片的 {diversity:percent}，{narrowest} 最窄。"
-        "请降低引导强度，或者用更早的检查点。"
+        "即使不用引导，多样性也不足：同类图片之间的距离只有真实图片的 {diversity:percent}，{narrowest} 最窄。"
+        "KID 还在下降就继续训练；否则应增加每类图片。"
     ),
     "found_few_held_out": "只留出了 {count} 张图片，少于 {least} 张算不出 KID。下次训练请提高 held_out_frac。",
 }
