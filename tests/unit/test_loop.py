@@ -5,11 +5,15 @@ import signal
 
 import pytest
 import torch
-from small_run import small_config, small_data, small_state
+from small_run import NUM_CLASSES, SMALL, small_config, small_data, small_state
 
 from advisor.errors import DeviceError, Interrupted, NonFiniteError
+from advisor.records import Note
 from trainer.config import TrainConfig
-from trainer.loop import Due, Stepper, train
+from trainer.ema import Ema
+from trainer.loop import Due, Stepper, TrainingData, train
+from trainer.model import build_model, make_optimizer
+from trainer.state import TrainState
 from trainer.stop import StopRequest
 
 
@@ -119,6 +123,43 @@ class _Notes:
         self.calls.append("checkpoint")
         if self.calls.count("checkpoint") == self._interrupt_at:
             signal.raise_signal(signal.SIGTERM)
+
+
+def _double_state(config: TrainConfig) -> TrainState:
+    model = build_model(SMALL, (1, 8, 8), NUM_CLASSES, seed=0).double()
+    return TrainState(model, Ema(model, config.ema_half_lives_samples), make_optimizer(model, lr=config.lr))
+
+
+def _double_data() -> TrainingData:
+    data = small_data()
+    return TrainingData(x_NCHW=data.x_NCHW.double(), label_N=data.label_N)
+
+
+def test_memory_that_runs_out_in_mid_run_changes_nothing_but_the_micro_batch(monkeypatch):
+    """From step 4 on no more than 8 samples fit: the run goes on, and ends where one with 8 from the start ends.
+
+    In double precision, for Adam makes whole steps of the rounding errors of gradients that are zero.
+    """
+    config = small_config(samples=160, checkpoint_every_samples=80, validate_every_samples=10_000)
+    reference = small_config(micro_batch=8, accumulation=2, samples=160)
+    expected = _double_state(reference)
+    train(Stepper(expected, _double_data(), reference), expected, reference, _Notes().due(), StopRequest())
+    state, notes, whole = _double_state(config), _Notes(), Stepper._losses
+    start = _weights(state)
+
+    def fails_later(self, draw, chosen):
+        if state.samples_seen >= 4 * 16 and len(draw.item_B[chosen]) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return whole(self, draw, chosen)
+
+    monkeypatch.setattr(Stepper, "_losses", fails_later)
+    stepper = Stepper(state, _double_data(), config)
+    train(stepper, state, config, notes.due(), StopRequest())
+    assert stepper.micro_batch == 8 and state.samples_seen == 160
+    assert (_weights(state) - start).abs().max() > 1e-3  # it did train
+    assert (_weights(state) - _weights(expected)).abs().max() < 1e-5
+    said = [call for call in notes.calls if isinstance(call, Note)]
+    assert [(one.id, one.values) for one in said] == [("micro_batch_halved", {"before": 16, "after": 8})]
 
 
 def test_a_run_reports_validates_and_saves_when_due():
