@@ -320,13 +320,19 @@ class MemoryPrediction:
 
 @record
 class Breakdown:
-    """Where the memory of a step goes. ``None`` where it was not determined."""
+    """Where the memory of a step goes. ``None`` where it was not determined.
+
+    ``workspaces_bytes``: what libraries keep for themselves, and the largest they take for a moment.
+    ``fragmentation_bytes``: reserved from the card, and of no use to any tensor at the peak.
+    """
 
     weights_bytes: int | None = None
     gradients_bytes: int | None = None
     optimizer_bytes: int | None = None
     ema_bytes: int | None = None
     activations_bytes_per_sample: int | None = None
+    workspaces_bytes: int | None = None
+    fragmentation_bytes: int | None = None
     context_bytes: int | None = None
 
 

@@ -89,6 +89,8 @@ def _breakdown(advice: Advice, w: Wording) -> list[Block]:
         (m.part_optimizer, parts.optimizer_bytes),
         (m.part_ema, parts.ema_bytes),
         (m.part_activations, parts.activations_bytes_per_sample),
+        (m.part_workspaces, parts.workspaces_bytes),
+        (m.part_fragmentation, parts.fragmentation_bytes),
         (m.part_context, parts.context_bytes),
     ]
     basis: Basis = "measured" if advice.measurements else "predicted"

@@ -33,9 +33,9 @@ class Replay:
     fits: bool
 
     @property
-    def fragmentation_frac(self) -> float:
-        """Share of the reserved bytes that no tensor used at the peak (at least; the peaks may not coincide)."""
-        return 1 - self.peak_allocated_bytes / self.peak_reserved_bytes if self.peak_reserved_bytes else 0.0
+    def fragmentation_bytes(self) -> int:
+        """Reserved bytes that no tensor used at the peak (at least; the peaks may not coincide)."""
+        return self.peak_reserved_bytes - self.peak_allocated_bytes
 
 
 class OutOfSimulatedMemoryError(Exception):

@@ -46,6 +46,7 @@ class MemoryModel:
         self.evaluation_problem = traced.evaluation_problem
         self._phases = traced.trace.phases
         self._kept = traced.breakdown
+        self._workspaces = traced.trace.kept
         self._reserved_bytes: dict[int, int] = {}
 
     def replay(self, micro_batch: int, *, limit_bytes: int | None = None, expandable: bool = False) -> Replay:
@@ -76,15 +77,27 @@ class MemoryModel:
         peaks = phase_peaks(self.fit.events, self.fit.at(micro_batch), self._phases)
         return {one.phase: one.peak_allocated_bytes for one in peaks}
 
-    def breakdown(self, card: Card) -> Breakdown:
-        """Bytes by cause; activations as what a sample adds to the peak of the first micro-batch."""
+    def breakdown(self, card: Card, micro_batch: int | None = None) -> Breakdown:
+        """Bytes by cause; activations as what a sample adds to the peak of the first micro-batch.
+
+        Workspaces and fragmentation are those at this micro-batch, or at the largest that was traced.
+        """
         smaller, larger = self.fit.micro_batches[0], self.fit.micro_batches[-1]
+        micro_batch = micro_batch or larger
         grown = self.phase_bytes(larger)["first_micro_batch"] - self.phase_bytes(smaller)["first_micro_batch"]
         return dataclasses.replace(
             self._kept,
             activations_bytes_per_sample=round(grown / (larger - smaller)),
+            workspaces_bytes=self.workspaces_bytes(micro_batch),
+            fragmentation_bytes=self.replay(micro_batch).fragmentation_bytes,
             context_bytes=card.context_bytes,
         )
+
+    def workspaces_bytes(self, micro_batch: int) -> int:
+        """What libraries keep for themselves, and the largest workspace of a moment."""
+        sizes_bytes = self.fit.at(micro_batch)
+        largest_bytes = max((sizes_bytes[k] for k in self.fit.optional), default=0)
+        return sum(sizes_bytes[k] for k in self._workspaces) + largest_bytes
 
     def largest_safe(self, budget_bytes: int, most: int = LARGEST_MICRO_BATCH) -> int:
         """The largest micro-batch whose interval lies within the budget; 0 if there is none."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KINDS = ("convolution", "linear", "bmm", "attention", "softmax", "normalisation", "elementwise")
 MICRO_PHASES = ("first_micro_batch", "later_micro_batches")
-UPDATE_PHASES = ("optimizer", "ema")
+UPDATE_PHASES = ("clip", "optimizer", "ema")
 FOREACH_TENSORS = 48  # of one multi-tensor kernel: depth_to_max_tensors, aten/src/ATen/native/cuda/MultiTensorApply.cuh
 
 _SILENT = (

@@ -22,6 +22,7 @@ class Recorder:
         self._sizes_bytes: list[int] = []
         self._phases: list[PhaseStart] = []
         self._optional: list[int] = []
+        self._kept: list[int] = []
 
     def see(self, value: Any) -> None:
         """Note the storage of a tensor, if it is new."""
@@ -44,7 +45,7 @@ class Recorder:
 
     def keep(self, num_bytes: int) -> None:
         """Note a workspace that is never given back."""
-        self._allocate(num_bytes)
+        self._kept.append(self._allocate(num_bytes))
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -74,6 +75,7 @@ class Recorder:
             sizes_bytes=tuple(self._sizes_bytes),
             phases=tuple(self._phases),
             optional=tuple(self._optional),
+            kept=tuple(self._kept),
         )
 
     def _allocate(self, num_bytes: int) -> int:

@@ -10,6 +10,7 @@ what the installed torch lacks of them.
 
 import contextlib
 import functools
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -203,12 +204,13 @@ class Execution(TorchDispatchMode):
 
     def _record(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
         self.operators.see(func, args, result)
-        for leaf in tree_leaves(result):
+        results = tree_leaves(result)
+        needed = self.workspaces.needed_by(func, args, result)
+        for leaf, num_bytes in itertools.zip_longest(results, needed[: len(results)], fillvalue=0):
             self.recorder.see(leaf)
+            self.recorder.use_for_a_moment(num_bytes)
         for num_bytes in self.workspaces.kept_by(func):
             self.recorder.keep(num_bytes)
-        for num_bytes in self.workspaces.needed_by(func, args, result):
-            self.recorder.use_for_a_moment(num_bytes)
 
     def _upload(self, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
         result = self._like(tensor, dtype)

@@ -1,11 +1,14 @@
-"""What a training step takes from a card besides its tensors: each cause with where its figure is from.
+"""What a training step takes from a card besides its tensors: each cause by its name, with where its figure is from.
 
-Calibration: ``benchmarks/memory_published.py``.
+On a real card each can be measured by itself; :func:`recalibrated` takes such figures in.
 """
 
-from collections.abc import Iterator
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from advisor.records import record
 from advisor.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -18,51 +21,84 @@ _TENSOR_CORES_FLOAT16 = 7.0
 _MATMULS = ("mm", "addmm", "bmm", "baddbmm", "addmv", "mv")
 
 
-def cublas_workspace_bytes(compute_capability: float) -> int:
-    """What the first matrix product takes from the allocator and keeps.
+@record
+class Terms:
+    """One figure a cause.
 
-    Source: ``aten/src/ATen/cuda/CublasHandlePool.cpp``.
+    ``cublas_workspace``: bytes that every thread which multiplies matrices takes from the allocator with its first
+    product, and keeps (``aten/src/ATen/cuda/CublasHandlePool.cpp``: a handle a thread, a workspace a handle; the
+    backward pass has a thread of its own). ``convolution_layouts``: share of input, weight and output that a
+    convolution takes for its duration, where its kernel wants another layout than the tensors have; 1 is a copy of
+    each.
     """
-    return CUBLAS_WORKSPACE_HOPPER_BYTES if compute_capability >= 9.0 else CUBLAS_WORKSPACE_BYTES
+
+    cublas_workspace: float
+    convolution_layouts: float = 1.0
+
+
+def terms_of(compute_capability: float) -> Terms:
+    """What is assumed for cards of this capability."""
+    is_hopper = compute_capability >= 9.0
+    return Terms(cublas_workspace=CUBLAS_WORKSPACE_HOPPER_BYTES if is_hopper else CUBLAS_WORKSPACE_BYTES)
+
+
+def recalibrated(terms: Terms, measured: Mapping[str, int], predicted: Mapping[str, int]) -> Terms:
+    """The terms as a run on a real card says they are.
+
+    Args:
+        terms: what was assumed.
+        measured: bytes by the name of a term, as that run took them.
+        predicted: bytes of the same names in the simulation of the same run.
+
+    Raises:
+        ValueError: for a name that is no term, or was not predicted or came out as nothing.
+    """
+    known = {field.name for field in dataclasses.fields(terms)}
+    wrong = [name for name in measured if name not in known or not predicted.get(name)]
+    if wrong:
+        raise ValueError(f"{', '.join(sorted(wrong))}: no term with a prediction (terms: {', '.join(sorted(known))})")
+    factors = {name: num_bytes / predicted[name] for name, num_bytes in measured.items()}
+    return dataclasses.replace(terms, **{name: getattr(terms, name) * factor for name, factor in factors.items()})
 
 
 class Workspaces:
     """What kernels take besides their results, operation by operation."""
 
-    def __init__(self, compute_capability: float) -> None:
+    def __init__(self, compute_capability: float, terms: Terms | None = None) -> None:
         self._compute_capability = compute_capability
-        self._has_cublas = False
+        self._terms = terms or terms_of(compute_capability)
+        self._threads: set[int] = set()
 
     def kept_by(self, func: Any) -> Iterator[int]:
         """Bytes taken once and never given back."""
-        if not self._has_cublas and func._schema.name.removeprefix("aten::") in _MATMULS:
-            self._has_cublas = True
-            yield cublas_workspace_bytes(self._compute_capability)
+        is_matmul = func._schema.name.removeprefix("aten::") in _MATMULS
+        if is_matmul and threading.get_ident() not in self._threads:
+            self._threads.add(threading.get_ident())
+            yield round(self._terms.cublas_workspace)
 
-    def needed_by(self, func: Any, args: tuple[Any, ...], result: Any) -> Iterator[int]:
-        """Bytes taken while the operation runs."""
+    def needed_by(self, func: Any, args: tuple[Any, ...], result: Any) -> tuple[int, ...]:
+        """Bytes taken for a moment, one figure for each result: when it exists, and the next does not yet."""
         name = func._schema.name
-        if name == "aten::convolution":
-            yield from self._convolution(args, result)
-        elif name == "aten::convolution_backward":
-            yield from self._convolution_backward(args, result)
+        if name == "aten::convolution" and self._changes_layout(args[0], args[1], groups=args[8]):
+            return (self._layouts(args[0], args[1], result),)
+        if name == "aten::convolution_backward" and self._changes_layout(args[1], args[2], groups=args[9]):
+            gradient, x, weight = args[:3]
+            to_input = self._layouts(gradient, weight, result[0]) if result[0] is not None else 0
+            return (to_input, self._layouts(gradient, x, weight))
+        return ()
 
-    def _convolution(self, args: tuple[Any, ...], result: "torch.Tensor") -> Iterator[int]:
-        x, weight, groups = args[0], args[1], args[8]
-        if groups == 1 and self._changes_layout(x):
-            yield num_bytes(x) + num_bytes(weight) + num_bytes(result)
+    def _layouts(self, *tensors: "torch.Tensor") -> int:
+        return round(self._terms.convolution_layouts * sum(num_bytes(tensor) for tensor in tensors))
 
-    def _convolution_backward(self, args: tuple[Any, ...], result: Any) -> Iterator[int]:
-        gradient, x, weight, groups = *args[:3], args[9]
-        if groups == 1 and self._changes_layout(x):
-            if result[0] is not None:
-                yield num_bytes(gradient) + num_bytes(weight) + num_bytes(result[0])
-            yield num_bytes(gradient) + num_bytes(x) + num_bytes(weight)
+    def _changes_layout(self, x: "torch.Tensor", weight: "torch.Tensor", *, groups: int) -> bool:
+        """Whether the kernel works on channels-last copies: tensor cores do, from channels-first tensors.
 
-    def _changes_layout(self, x: "torch.Tensor") -> bool:
-        """Whether the kernel works on channels-last copies: tensor cores do, from channels-first tensors."""
+        A kernel of one pixel is a plain matrix product in either layout. Convolutions in groups have kernels of
+        PyTorch's own, or read what is there.
+        """
         least = _TENSOR_CORES_FLOAT32 if x.element_size() == 4 else _TENSOR_CORES_FLOAT16
-        if x.dim() != 4 or self._compute_capability < least:
+        is_product = all(size == 1 for size in weight.shape[2:])
+        if x.dim() != 4 or groups != 1 or is_product or self._compute_capability < least:
             return False
         import torch
 

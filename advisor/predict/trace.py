@@ -20,8 +20,9 @@ class Trace:
     """What some training steps at one micro-batch took and gave back.
 
     An event ``k >= 0`` allocates storage ``k`` (they are numbered in the order of their allocation), an event
-    ``-k - 1`` frees it. ``sizes_bytes[k]`` is what storage ``k`` asked for. The step can do without those in
-    ``optional``: a kernel that gets no workspace gives way to a slower one.
+    ``-k - 1`` frees it. ``sizes_bytes[k]`` is what storage ``k`` asked for. Those in ``kept`` are workspaces that a
+    library never gives back, those in ``optional`` workspaces of a moment, without which the step goes on: a kernel
+    that gets none gives way to a slower one.
     """
 
     micro_batch: int
@@ -29,6 +30,7 @@ class Trace:
     sizes_bytes: tuple[int, ...]
     phases: tuple[PhaseStart, ...] = ()
     optional: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
 
     def phase_at(self, event: int) -> str:
         """The phase of an event."""

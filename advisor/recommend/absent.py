@@ -213,7 +213,7 @@ def _reasons(one: Appraisal, present: Appraisal, forecast: Forecast) -> tuple[Re
 
 
 def _memory(forecast: Forecast, micro_batches: tuple[int, ...]) -> Memory:
-    breakdown: Breakdown = forecast.model.breakdown(forecast.card)
+    breakdown: Breakdown = forecast.model.breakdown(forecast.card, max(2, forecast.safe))
     return Memory(
         max_micro_batch=forecast.safe or None,
         budget_bytes=forecast.budget_bytes,

@@ -17,7 +17,8 @@ Phase = Callable[[str], contextlib.AbstractContextManager[None]]
 class TrainingStep:
     """Runs optimizer steps: zero_grad, micro-batches with loss / accumulation, clip, step, EMA.
 
-    ``phase(name)`` is entered around ``first_micro_batch``, ``later_micro_batches``, ``optimizer`` and ``ema``.
+    ``phase(name)`` is entered around ``first_micro_batch``, ``later_micro_batches``, ``clip``, ``optimizer`` and
+    ``ema``.
     """
 
     def __init__(
@@ -39,8 +40,13 @@ class TrainingStep:
         for k in range(self._accumulation):
             with self._phase("first_micro_batch" if k == 0 else "later_micro_batches"):
                 total += self._micro_step()
+        if workload.clip_norm is not None:
+            with self._phase("clip"):
+                self._scaler.unscale_(workload.optimizer)
+                torch.nn.utils.clip_grad_norm_(workload.model.parameters(), workload.clip_norm)
         with self._phase("optimizer"):
-            self._update_weights()
+            self._scaler.step(workload.optimizer)
+            self._scaler.update()
         if workload.ema is not None:
             with self._phase("ema"):
                 workload.ema.update()
@@ -57,14 +63,6 @@ class TrainingStep:
         _require_scalar_with_gradient(loss)
         torch.autograd.backward(self._scaler.scale(loss / self._accumulation))
         return loss.detach() / self._accumulation
-
-    def _update_weights(self) -> None:
-        workload = self._workload
-        if workload.clip_norm is not None:
-            self._scaler.unscale_(workload.optimizer)
-            torch.nn.utils.clip_grad_norm_(workload.model.parameters(), workload.clip_norm)
-        self._scaler.step(workload.optimizer)
-        self._scaler.update()
 
 
 def _scaler_for(workload: Workload, device: torch.device) -> torch.amp.GradScaler:

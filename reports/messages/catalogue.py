@@ -152,6 +152,8 @@ class Messages:
     part_optimizer: str
     part_ema: str
     part_activations: str
+    part_workspaces: str
+    part_fragmentation: str
     part_context: str
     speed_fit: str
     speed_values: str

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody writes it
+from torch.utils.checkpoint import checkpoint
 
 from advisor import Workload
 
@@ -48,6 +49,48 @@ class Transformer(nn.Module):
 
     def forward(self, token_BT: Tensor) -> Tensor:
         return self.head(self.blocks(self.embed(token_BT)))
+
+
+class ModulatedBlock(nn.Module):
+    """Of a diffusion transformer: scale, shift and gate of every part follow from the condition (adaLN-Zero)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention, self.norm = Attention(width), nn.LayerNorm(width, elementwise_affine=False)
+        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.condition = nn.Sequential(nn.SiLU(), nn.Linear(width, 3 * width))
+
+    def forward(self, x_BTC: Tensor, condition_BC: Tensor) -> Tensor:
+        shift, scale, gate = self.condition(condition_BC)[:, None].chunk(3, dim=-1)
+        x_BTC = self.attention(x_BTC)
+        return x_BTC + gate * self.feed(self.norm(x_BTC) * (1 + scale) + shift)
+
+
+class DiT(nn.Module):
+    def __init__(self, width: int = 128, patch: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, stride=patch)
+        self.time = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(ModulatedBlock(width) for _ in range(3))
+        self.out, self.shuffle = nn.Linear(width, 3 * patch * patch), nn.PixelShuffle(patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x)
+        tokens, condition = patches.flatten(2).transpose(1, 2), self.time(torch.rand(len(x), 1, device=x.device))
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        return self.shuffle(self.out(tokens).transpose(1, 2).unflatten(2, patches.shape[2:]))
+
+
+class Recomputed(nn.Module):
+    """Gradient checkpointing: the block keeps its inputs only, and runs again in the backward pass."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return checkpoint(self.block, *inputs, use_reentrant=False)
 
 
 class Residual(nn.Module):
@@ -97,9 +140,23 @@ def pictures(device, n: int) -> Tensor:
     return torch.randn(n, 3, 32, 32, device=device)
 
 
-def make(device, *, net: str, precision: str = "fp32", optimizer: str = "AdamW") -> Workload:
+NETS = {"transformer": Transformer, "resnet": ResNet, "unet": UNet, "dit": DiT}
+BLOCKS = (Attention, ModulatedBlock, Residual)
+
+
+def recompute_blocks(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, BLOCKS):
+            setattr(module, name, Recomputed(child))
+        else:
+            recompute_blocks(child)
+
+
+def make(device, *, net: str, precision: str = "fp32", optimizer: str = "AdamW", checkpointing: int = 0) -> Workload:
     """One of the nets with clipping and EMA; the model is built on the CPU and then moved."""
-    model = {"transformer": Transformer, "resnet": ResNet, "unet": UNet}[net]().to(device)
+    model = NETS[net]().to(device)
+    if checkpointing:
+        recompute_blocks(model)
     if net == "transformer":
 
         def batch(n: int) -> Tensor:
@@ -131,6 +188,25 @@ def make(device, *, net: str, precision: str = "fp32", optimizer: str = "AdamW")
         clip_norm=1.0,
         autocast_dtype={"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision],
     )
+
+
+NUM_SAMPLES, DECODED_SIZE = 8, 256
+
+
+def samples(device) -> Workload:
+    """Evaluates by sampling with guidance (twice the samples a call) and decodes what it sampled to large pictures."""
+    workload = make(device, net="unet")
+    decoder = nn.Sequential(nn.Upsample(scale_factor=DECODED_SIZE / 32), nn.Conv2d(3, 16, 3, padding=1)).to(device)
+
+    def eval_step() -> Tensor:
+        x = pictures(device, NUM_SAMPLES)
+        for _ in range(2):
+            with_condition, without = workload.model(torch.cat([x, x])).chunk(2)
+            x = without + 3 * (with_condition - without)
+        return decoder(x)
+
+    workload.eval_step = eval_step
+    return workload
 
 
 def contrastive(device) -> Workload:

@@ -15,12 +15,19 @@ from advisor.predict.messages import TraceOrder
 from advisor.predict.simulation import Simulation
 from advisor.predict.trace import Trace
 from advisor.workload import synthetic
+from tests.fakes import small_nets
 
+Kind = tuple[str, str, int]
 NETS = str(Path(__file__).resolve().parents[1] / "fakes" / "small_nets.py")
 P100 = card_named("Tesla P100")
 TIMEOUT_S = 200
 PROBES, FACTORS = (4, 8, 16), (4, 8, 16)
-KINDS = tuple(product(("unet", "transformer", "resnet"), ("fp32", "bf16")))
+PRECISIONS = ("fp32", "bf16")
+KINDS = (  # the last: with gradient checkpointing
+    *product(("unet", "dit", "transformer", "resnet"), PRECISIONS, (0,)),
+    *product(("dit",), PRECISIONS, (1,)),
+    ("unet", "fp32", 1),
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +52,21 @@ def order(function: str, micro_batch: int, **parameters: str | int) -> TraceOrde
 
 
 @pytest.fixture(scope="module")
-def traces(simulation: Simulation) -> dict[tuple[str, str], list[Trace]]:
+def traces(simulation: Simulation) -> dict[Kind, list[Trace]]:
     """At the probes' batches, then directly at those to predict."""
     batches = (*PROBES, *(PROBES[-1] * factor for factor in FACTORS))
-    orders = [order("make", batch, net=net, precision=precision) for net, precision in KINDS for batch in batches]
+    orders = [
+        order("make", batch, net=net, precision=precision, checkpointing=checkpointing)
+        for net, precision, checkpointing in KINDS
+        for batch in batches
+    ]
     found = iter(simulation.trace_all(orders, timeout_s=TIMEOUT_S))
     return {kind: [next(found).trace for _ in batches] for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_replay_is_what_a_direct_trace_shows_up_to_sixteen_times_the_batch(
-    kind: tuple[str, str], traces: dict[tuple[str, str], list[Trace]]
+    kind: Kind, traces: dict[Kind, list[Trace]]
 ) -> None:
     """Accumulation, clipping and EMA are in every step."""
     found = fit(traces[kind][:3])
@@ -67,6 +78,13 @@ def test_the_replay_is_what_a_direct_trace_shows_up_to_sixteen_times_the_batch(
         assert predicted.peak_reserved_bytes == pytest.approx(expected.peak_reserved_bytes, rel=0.02)
 
 
+def test_checkpointing_keeps_less(traces: dict[Kind, list[Trace]]) -> None:
+    for precision in PRECISIONS:
+        kept, recomputed = (traces["dit", precision, checkpointing][-1] for checkpointing in (0, 1))
+        peaks = [replay(one.events, one.sizes_bytes).peak_allocated_bytes for one in (kept, recomputed)]
+        assert peaks[1] < 0.7 * peaks[0]
+
+
 def test_bytes_that_are_known_beforehand(simulation: Simulation) -> None:
     num_features = 1_000_000
     model = predict(simulation, "sized", num_features=num_features)
@@ -74,6 +92,9 @@ def test_bytes_that_are_known_beforehand(simulation: Simulation) -> None:
     known = synthetic.static_bytes(num_features)
     assert {name: getattr(breakdown, name) for name in known} == known
     assert breakdown.activations_bytes_per_sample == pytest.approx(8 * num_features, rel=0.01)
+    assert breakdown.workspaces_bytes == model.workspaces_bytes(16)
+    at_16 = model.replay(16)
+    assert breakdown.fragmentation_bytes == at_16.peak_reserved_bytes - at_16.peak_allocated_bytes > 0
     static_bytes = known["weights_bytes"] + known["optimizer_bytes"] + known["ema_bytes"]
     expected = static_bytes + synthetic.micro_batch_bytes(num_features, 50)
     assert model.phase_bytes(50)["first_micro_batch"] == pytest.approx(expected, rel=0.01)
@@ -128,6 +149,15 @@ def test_the_users_own_mistake_is_shown_as_such(simulation: Simulation) -> None:
 
 def test_the_users_code_sees_a_cuda_card_and_a_real_cpu(simulation: Simulation) -> None:
     assert simulation.trace_all([order("looks_around", 4)], timeout_s=TIMEOUT_S)[0].evaluation_problem is None
+
+
+def test_every_phase_of_a_step_has_its_peak(simulation: Simulation) -> None:
+    model = predict(simulation, "samples")
+    peaks = model.phase_bytes(4)
+    assert list(peaks) == ["build", "first_micro_batch", "clip", "optimizer", "ema", "evaluation"]
+    decoded_bytes = small_nets.NUM_SAMPLES * (3 + 16) * small_nets.DECODED_SIZE**2 * 4
+    assert peaks["evaluation"] >= peaks["build"] + decoded_bytes
+    assert model.at(2).reserved_bytes >= peaks["evaluation"] > peaks["first_micro_batch"]
 
 
 def test_float16_with_loss_scaling(simulation: Simulation) -> None:

@@ -1,5 +1,7 @@
 """What the simulated GPU takes for CUDA's: lists of autocast, attention kernels, cards by name, workspaces."""
 
+import concurrent.futures
+
 import pytest
 import torch
 
@@ -8,8 +10,8 @@ from advisor.predict import autocast
 from advisor.predict.attention import choose_kernel
 from advisor.predict.cards import card_named
 from advisor.predict.simulated_gpu import missing_parts, redirected
-from advisor.predict.terms import cublas_workspace_bytes
-from advisor.units import GIB, MIB
+from advisor.predict.terms import Terms, Workspaces, num_bytes, recalibrated, terms_of
+from advisor.units import GIB, KIB, MIB
 
 
 def test_lists_of_autocast_are_those_that_this_torch_registers_for_cuda() -> None:
@@ -81,4 +83,73 @@ def test_cards_by_name() -> None:
 
 
 def test_cublas_takes_more_from_hopper_on() -> None:
-    assert cublas_workspace_bytes(9.0) == 32 * MIB > cublas_workspace_bytes(8.6)
+    assert terms_of(9.0).cublas_workspace == 32 * MIB > terms_of(8.6).cublas_workspace
+
+
+def test_every_thread_that_multiplies_keeps_a_workspace() -> None:
+    workspaces, product = Workspaces(8.0), torch.ops.aten.mm.default
+    taken = [list(workspaces.kept_by(product)) for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor(1) as backward:
+        taken += [backward.submit(lambda: list(workspaces.kept_by(product))).result() for _ in range(2)]
+    assert taken == [[8320 * KIB], [], [8320 * KIB], []]
+    assert list(Workspaces(8.0).kept_by(torch.ops.aten.add.Tensor)) == []
+
+
+def convolve(x: torch.Tensor, *, kernel: int = 3, groups: int = 1) -> tuple[object, tuple, torch.Tensor]:
+    """A convolution of the width of its input, on tensors without memory: its operation, arguments and result."""
+    width = x.shape[1]
+    weight = torch.empty(width, width // groups, kernel, kernel, dtype=x.dtype, device="meta")
+    args = (x, weight, None, [1, 1], [kernel // 2] * 2, [1, 1], False, [0, 0], groups)
+    return torch.ops.aten.convolution.default, args, torch.ops.aten.convolution.default(*args)
+
+
+def pictures(dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(2, 16, 8, 8, dtype=dtype, device="meta")
+
+
+def test_tensor_cores_read_copies_in_another_layout() -> None:
+    func, args, result = convolve(pictures())
+    copies = num_bytes(args[0]) + num_bytes(args[1]) + num_bytes(result)
+    assert Workspaces(8.0).needed_by(func, args, result) == (copies,)
+    assert Workspaces(8.0, Terms(cublas_workspace=0, convolution_layouts=1.5)).needed_by(func, args, result) == (
+        1.5 * copies,
+    )
+
+
+def test_the_copies_of_a_gradient_are_taken_result_by_result() -> None:
+    _, args, result = convolve(pictures())
+    x, weight = args[:2]
+    backward = torch.ops.aten.convolution_backward.default
+    for needs_input in (True, False):
+        given = (result, x, weight, None, *args[3:], [needs_input, True, False])
+        found = Workspaces(8.0).needed_by(backward, given, backward(*given))
+        to_input = num_bytes(result) + num_bytes(weight) + num_bytes(x) if needs_input else 0
+        assert found == (to_input, num_bytes(result) + num_bytes(x) + num_bytes(weight))
+
+
+@pytest.mark.parametrize(
+    ("capability", "x", "options"),
+    [
+        (7.5, pictures(), {}),  # float32 has no tensor cores there
+        (6.0, pictures(torch.float16), {}),
+        (8.0, pictures().contiguous(memory_format=torch.channels_last), {}),
+        (8.0, pictures(), {"groups": 16}),
+        (8.0, pictures(), {"kernel": 1}),
+    ],
+)
+def test_convolutions_that_copy_nothing(capability: float, x: torch.Tensor, options: dict[str, int]) -> None:
+    assert Workspaces(capability).needed_by(*convolve(x, **options)) == ()
+
+
+def test_a_run_on_a_real_card_corrects_the_terms_that_it_measured() -> None:
+    assumed = terms_of(8.0)
+    found = recalibrated(
+        assumed,
+        {"cublas_workspace": 20 * MIB, "convolution_layouts": 300 * MIB},
+        {"cublas_workspace": round(assumed.cublas_workspace), "convolution_layouts": 400 * MIB},
+    )
+    assert found == Terms(cublas_workspace=20 * MIB, convolution_layouts=0.75)
+    assert recalibrated(assumed, {}, {}) == assumed
+    for measured, predicted in (({"no such term": 1}, {"no such term": 1}), ({"cublas_workspace": 1}, {})):
+        with pytest.raises(ValueError, match="no term with a prediction"):
+            recalibrated(assumed, measured, predicted)
