@@ -530,7 +530,10 @@ class Finalist:
 
 @record
 class Refinement:
-    """What the search found: every training, the contest, and what follows."""
+    """What the search found: every training, the contest, and what follows.
+
+    ``min_gain``: the gain from which on another learning rate is believed to be better for the whole run.
+    """
 
     study: str
     storage: str
@@ -540,6 +543,7 @@ class Refinement:
     budget: SearchBudget
     trials: tuple[SearchTrial, ...]
     finalists: tuple[Finalist, ...]
+    min_gain: float
     seeds: tuple[int, ...]
     num_retried: int
     num_left_out: int

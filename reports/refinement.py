@@ -16,7 +16,8 @@ def refinement(advice: Advice, w: Wording) -> tuple[Section, ...]:
         return ()
     blocks: list[Block] = [Paragraph(line=_conclusion(found, w)), Paragraph(line=_price(found, w)), _trials(found, w)]
     if found.finalists:
-        blocks += [Heading(text=m.refine_contest), _contest(found, w), Paragraph(line=(m.refine_errors,))]
+        errors = say(m.refine_errors, min_gain=w.percent(exact(found.min_gain, _SOURCE)))
+        blocks += [Heading(text=m.refine_contest), _contest(found, w), Paragraph(line=errors)]
     blocks.append(Paragraph(line=(m.refine_dashboard.format(storage=found.storage, study=found.study),)))
     return (Section(id="refinement", title=m.section_refinement, blocks=tuple(blocks)),)
 

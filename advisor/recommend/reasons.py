@@ -87,7 +87,8 @@ REASONS: dict[str, str] = {
     "refined_kept": (
         "A search of {num_trials} trainings of {share:percent} of the run found nothing detectably better than"
         " {start_lr:lr}: the best other, {lr:lr}, lowers the validation loss on {num_seeds} fresh seeds"
-        " by {gain:percent} (interval {low:percent} to {high:percent})."
+        " by {gain:percent} (interval {low:percent} to {high:percent}); what short trainings may mistake is up to"
+        " {min_gain:percent}."
     ),
     "refined_alone": (
         "A search of {num_trials} trainings of {share:percent} of the run: no other learning rate than {start_lr:lr}"
@@ -206,8 +207,8 @@ NOTES: dict[str, str] = {
     ),
     # ---- where accumulation is not the same as a larger batch
     "trap_batch_norm": (
-        "BatchNorm in {count} layers ({first} first): its statistics are those of one micro-batch, so the same effective"
-        " batch from another micro-batch trains differently. Replace it by GroupNorm, or keep the micro-batch."
+        "BatchNorm in {count} layers ({first} first): its statistics are those of one micro-batch, so the same"
+        " effective batch from another micro-batch trains differently. Replace it by GroupNorm, or keep the micro-batch."
     ),
     "trap_sync_batch_norm": (
         "SyncBatchNorm in {count} layers ({first} first) joins the statistics of several GPUs, not those of accumulated"

@@ -65,7 +65,7 @@ def _reason(found: Refinement) -> Reason:
         other = best_other(found)
         if other is None:
             return reason("+", "refined_alone", **plan)
-        gains = {"gain": other.gain, "low": other.gain_low, "high": other.gain_high}
+        gains = {"gain": other.gain, "low": other.gain_low, "high": other.gain_high, "min_gain": found.min_gain}
         return reason("+", "refined_kept", **plan, lr=other.lr, **gains)
     best = _finalist(found, found.lr)
     if best.gain is None:

@@ -14,7 +14,7 @@ from advisor.refine.messages import WorkOrder
 from advisor.refine.objective import Parameters
 from advisor.refine.records import Entry, Slot
 from advisor.refine.study import Place, Space, open_study
-from advisor.refine.verdict import counted, finalists_of, judge, num_retried, trials_of, winner
+from advisor.refine.verdict import counted, finalists_of, judge, least_gain, num_retried, trials_of, winner
 from advisor.schema import json_text
 from advisor.units import format_lr
 
@@ -69,7 +69,8 @@ def refine(task: Task, on_progress: Callable[[str], None] = lambda _: None) -> R
         slots, ends_at_s = _contest_slots(rates, seeds), _end(task, started_s, whole=True)
         contest = _worked_on(task, f"{name}-contest", slots, ends_at_s, on_progress, is_search=False)
     finalists = _judged(contest, rates, seeds, task.start_lr)
-    best = winner(finalists, task.start_lr) if finalists else None
+    min_gain = least_gain(trials, task.budget.proxy_frac)
+    best = winner(finalists, task.start_lr, min_gain) if finalists else None
     return Refinement(
         study=name,
         storage=task.storage.rpartition("@")[2],
@@ -79,6 +80,7 @@ def refine(task: Task, on_progress: Callable[[str], None] = lambda _: None) -> R
         budget=task.budget,
         trials=trials,
         finalists=finalists,
+        min_gain=min_gain,
         seeds=seeds if finalists else (),
         num_retried=num_retried(entries) + num_retried(contest),
         num_left_out=task.budget.num_trials - len(counted(entries)),

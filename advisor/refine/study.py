@@ -20,7 +20,7 @@ import optuna
 import psutil
 import sqlalchemy.exc
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from advisor.errors import StorageError, UsageError
@@ -148,8 +148,7 @@ class Study:
                 continue
             with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # somebody else was first
                 self._study.tell(trial.number, state=TrialState.FAIL)
-                with _without_warnings():
-                    RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES)(self._study, trial)
+                _wait_again(self._study, trial)
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get("worker")
@@ -197,6 +196,8 @@ class Study:
         if "slot" not in trial.user_attrs:
             raise LookupError("another worker took the last slot")
         trial.set_user_attr("worker", self._me)
+        if self._has_ended(trial.user_attrs["slot"]):
+            raise LookupError("this slot has ended meanwhile")
         space = self._space
         lr = trial.suggest_float("lr", space.lr_low, space.lr_high, log=True)
         order = Order(lr=lr, seed=trial.user_attrs["seed"], samples=space.proxy_samples)
@@ -215,6 +216,33 @@ class Study:
             self._failure = error
             raise
         return _told(trial, outcome)
+
+    def _has_ended(self, slot: str) -> bool:
+        return any(one.slot == slot and one.state in ("finished", "stopped_early") for one in self.entries())
+
+
+def _wait_again(study: optuna.Study, failed: FrozenTrial) -> None:
+    """Let the slot of a failed attempt wait again, with the same learning rate, unless it failed too often.
+
+    Optuna's own callback would hand on the name of the dead worker, and the new attempt would look dead, too.
+    """
+    history = [*failed.system_attrs.get("retry_history", []), failed.number]
+    slot, lr = failed.user_attrs.get("slot"), _entry(failed).lr
+    others = [one for one in study.get_trials(deepcopy=False) if one.number > failed.number]
+    is_there = any(one.user_attrs.get("slot") == slot and one.state != TrialState.FAIL for one in others)
+    if slot is None or len(history) > MAX_RETRIES or is_there:
+        return
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.WAITING,
+            user_attrs={"slot": slot, "seed": failed.user_attrs["seed"]},
+            system_attrs={
+                "fixed_params": {} if lr is None else {"lr": lr},
+                "failed_trial": history[0],
+                "retry_history": history,
+            },
+        )
+    )
 
 
 def _told(trial: Trial, outcome: Outcome) -> float:
@@ -302,7 +330,7 @@ def _storage(place: Place) -> RDBStorage:
                 engine_kwargs={"connect_args": {"timeout": _LOCKED_S}} if is_sqlite else {"pool_pre_ping": True},
                 heartbeat_interval=place.heartbeat_s,
                 grace_period=place.grace_s,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES),
+                heartbeat_stale_trial_callback=_wait_again,
             )
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
             if attempt == _MAX_OPENINGS - 1:

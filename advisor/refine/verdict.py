@@ -10,6 +10,7 @@ from advisor.refine.records import Entry
 NUM_ERRORS = 2.0  # a difference below two standard errors is none
 # A learning rate 1.5 times off the optimum costs 0.5 to 1.1 % (docs/methods.md): a smaller gain is no other optimum.
 MIN_GAIN = 0.005
+_NEAR_OCTAVES = 2.0  # where a parabola describes the loss
 _DISTINCT = 2**0.25  # finalists are further apart than this: closer ones cannot be told apart
 
 
@@ -90,12 +91,37 @@ def _standard_error(losses: Mapping[float, Sequence[float | None]]) -> float | N
     return math.sqrt(2 * squares / ((num_rows - 1) * (num_seeds - 1)) / num_seeds)
 
 
-def winner(finalists: Sequence[Finalist], start_lr: float) -> Finalist | None:
-    """The finalist with the largest gain, if it stands out of the noise and is worth a change."""
+def least_gain(trials: Sequence[SearchTrial], proxy_frac: float) -> float:
+    """The gain from which on another learning rate is believed to be better for the whole run, too.
+
+    The optimum of a shortened training may lie off that of the run by up to the square root of the ratio of their
+    lengths, to either side. A start at the run's optimum may then seem worse by the curvature of log loss over
+    log2 of the learning rate, times the square of that shift; the curvature is that of the search's own trainings.
+    """
+    ended = [
+        (math.log2(one.lr), math.log(one.loss)) for one in trials if one.loss is not None and not one.stopped_early
+    ]
+    if not ended:
+        return MIN_GAIN
+    best = min(ended, key=lambda point: point[1])
+    near = [(x - best[0], y - best[1]) for x, y in ended if abs(x - best[0]) <= _NEAR_OCTAVES]
+    shift_octaves = 0.5 * math.log2(1 / proxy_frac)
+    return max(MIN_GAIN, _curvature(near) * shift_octaves**2)
+
+
+def _curvature(points: Sequence[tuple[float, float]]) -> float:
+    """Of the parabola through the origin that fits best: least squares of ``y = a x + c x^2``; 0 if there is none."""
+    s2, s3, s4 = (sum(x**k for x, _ in points) for k in (2, 3, 4))
+    xy, xxy = sum(x * y for x, y in points), sum(x * x * y for x, y in points)
+    determinant = s2 * s4 - s3 * s3
+    return 0.0 if determinant < 1e-9 else max(0.0, (s2 * xxy - s3 * xy) / determinant)
+
+
+def winner(finalists: Sequence[Finalist], start_lr: float, min_gain: float = MIN_GAIN) -> Finalist | None:
+    """The finalist with the largest gain, if even the low end of its interval is above ``min_gain``."""
     start = next(one for one in finalists if one.lr == start_lr)
     if all(loss is None for loss in start.losses):  # what was advised diverges: anything that trains is better
         ended = [one for one in finalists if None not in one.losses]
         return min(ended, key=lambda one: statistics.fmean(x for x in one.losses if x is not None), default=None)
-    clear = [one for one in finalists if one.gain is not None and one.gain_low is not None]
-    clear = [one for one in clear if (one.gain_low or 0) > 0 and (one.gain or 0) >= MIN_GAIN]
+    clear = [one for one in finalists if one.gain_low is not None and one.gain_low > min_gain]
     return max(clear, key=lambda one: one.gain or 0, default=None)

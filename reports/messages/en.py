@@ -247,7 +247,10 @@ EN = Messages(
         " Done again after a failure: {retried}; left out for lack of time: {left}."
     ),
     refine_contest="The best on fresh seeds",
-    refine_errors="Gain in mean validation loss over the start, paired by seed; the interval is two standard errors.",
+    refine_errors=(
+        "Gain in mean validation loss over the start, paired by seed; the interval is two standard errors."
+        " Its low end must be above {min_gain}."
+    ),
     refine_dashboard="Every training: optuna-dashboard {storage} (study {study})",
     refine_loss="Validation loss",
     refine_mean_loss="Mean validation loss",

@@ -232,7 +232,7 @@ ZH = Messages(
         "失败后重做：{retried} 次；因时间不够而省去：{left} 次。"
     ),
     refine_contest="最好的几个：换新种子再比",
-    refine_errors="增益是平均验证 loss 相对起点的降幅，按种子配对；区间为两倍标准误差。",
+    refine_errors="增益是平均验证 loss 相对起点的降幅，按种子配对；区间为两倍标准误差，其下限须高于 {min_gain}。",
     refine_dashboard="查看每次训练：optuna-dashboard {storage}（研究 {study}）",
     refine_loss="验证 loss",
     refine_mean_loss="平均验证 loss",

@@ -53,7 +53,7 @@ REASONS: dict[str, str] = {
     "refined_kept": (
         "用 {num_trials} 次短训练（各为全程的 {share:percent}）搜索，没有发现明显优于 {start_lr:lr} 的学习率："
         "其余最好的 {lr:lr} 在 {num_seeds} 个新种子上使验证 loss 降低 {gain:percent}"
-        "（区间 {low:percent} ~ {high:percent}）。"
+        "（区间 {low:percent} ~ {high:percent}），而短训练本身的偏差可达 {min_gain:percent}。"
     ),
     "refined_alone": (
         "用 {num_trials} 次短训练（各为全程的 {share:percent}）搜索：除 {start_lr:lr} 外，"

@@ -44,16 +44,17 @@ def study_of(wanted: Task) -> Study:
     return join_study(place, Space(lr_low=1e-6, lr_high=1.0, proxy_samples=400, stops_early=True))
 
 
-def wait_for(wanted: Task, is_there: Callable[[list[Entry]], bool], timeout_s: float = 60.0) -> list[Entry]:
-    until_s = time.monotonic() + timeout_s
+def wait_for(wanted: Task, is_there: Callable[[list[Entry]], bool], timeout_s: float = 120.0) -> list[Entry]:
+    until_s, study, entries = time.monotonic() + timeout_s, None, []
     while time.monotonic() < until_s:
         try:
-            entries = list(study_of(wanted).entries())
-        except (UsageError, StorageError):
+            study = study or study_of(wanted)
+            entries = list(study.entries())
+        except (UsageError, StorageError):  # not there yet
             entries = []
         if is_there(entries):
             return entries
-        time.sleep(0.3)
+        time.sleep(0.2)
     raise AssertionError(f"not within {timeout_s} s: {entries}")
 
 
@@ -116,6 +117,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(tmp_path, hold):
     hold.unlink()
     thread.join(120)
     entries = study_of(wanted).entries()
+    assert [one.number for one in entries if one.state == "failed" and one.slot] == [victim.number]
     assert len(counted(entries)) == 8 == len({one.slot for one in entries if one.slot})
     again = [one for one in counted(entries) if one.slot == victim.slot]
     assert [one.lr for one in again] == [victim.lr], "the same training, done again"
@@ -130,16 +132,15 @@ def test_everything_killed_goes_on_where_it_was(tmp_path, hold):
         "from advisor.refine.search import Task, refine\nfrom advisor import schema\nimport sys\n"
         "refine(schema.from_json(Task, sys.stdin.read(), where='task'))"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, text=True)
-    process.stdin.write(schema.to_json(wanted))
-    process.stdin.close()
-    wait_for(wanted, lambda entries: len(trained(entries)) == 2)
-    hold.unlink()
-    wait_for(wanted, lambda entries: bool(counted(entries)))
-    hold.touch()
-    entries = wait_for(wanted, lambda entries: len(trained(entries)) == 2 or len(counted(entries)) == 6)
-    process.kill()
-    process.wait(30)
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, text=True) as process:
+        process.stdin.write(schema.to_json(wanted))
+        process.stdin.close()
+        wait_for(wanted, lambda entries: bool(trained(entries)))
+        hold.unlink()
+        wait_for(wanted, lambda entries: bool(counted(entries)))
+        hold.touch()
+        entries = wait_for(wanted, lambda entries: bool(trained(entries)) or len(counted(entries)) == 6)
+        process.kill()
     workers = [psutil.Process(pid_of(one)) for one in trained(entries) if psutil.pid_exists(pid_of(one))]
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive, "workers end with their parent"
@@ -151,7 +152,8 @@ def test_everything_killed_goes_on_where_it_was(tmp_path, hold):
     assert len(after) == 6
     assert found.conclusion in ("better", "no_difference")
     kinds = [line.split()[0] for line in log.read_text().splitlines()]
-    assert kinds.count("start") - kinds.count("end") == len(trained(entries)), "only what was cut off is done again"
+    unended = kinds.count("start") - kinds.count("end") - sum(one.stopped_early for one in found.trials)
+    assert unended <= 2, "only what the two workers were at is done again"
 
 
 @pytest.mark.kill

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.errors import UsageError
+from advisor.records import SearchTrial
 from advisor.refine.bracket import next_outside
 from advisor.refine.budget import MIN_PROXY_FRAC, MIN_TRIALS, plan_budget
 from advisor.refine.records import Entry
-from advisor.refine.verdict import counted, finalists_of, judge, num_retried, trials_of, winner
+from advisor.refine.verdict import MIN_GAIN, counted, finalists_of, judge, least_gain, num_retried, trials_of, winner
 
 # ---- budget -------------------------------------------------------------------------------------
 
@@ -112,6 +113,19 @@ def test_noise_and_trifles_are_no_gain():
     trifle = judge({1e-3: (0.2, 0.21, 0.19), 2e-3: (0.1996, 0.20958, 0.18962)}, 1e-3)
     assert trifle[1].gain_low > 0, "it is there,"
     assert winner(trifle, 1e-3) is None, "but not worth a change"
+
+
+def test_what_short_trainings_may_mistake_is_no_gain():
+    """A parabola of 4 % an octave squared; 40 % of the run may shift its optimum by half of log2(1 / 0.4) octaves."""
+    from math import exp, log2
+
+    trials = [SearchTrial(lr=2.0**k, loss=0.2 * exp(0.04 * k * k)) for k in (-3, -2, -1, 0, 1, 2)]
+    assert least_gain(trials, 0.4) == pytest.approx(0.04 * (0.5 * log2(1 / 0.4)) ** 2)
+    assert least_gain(trials, 1.0) == MIN_GAIN, "the whole run makes no such mistake"
+    assert least_gain(trials[:1], 0.4) == MIN_GAIN
+    found = judge({1e-3: (0.200, 0.210, 0.190), 2e-3: (0.197, 0.207, 0.187)}, 1e-3)
+    assert winner(found, 1e-3, 0.005) is not None
+    assert winner(found, 1e-3, 0.02) is None
 
 
 def test_a_start_that_diverges_is_replaced_by_what_trains():
