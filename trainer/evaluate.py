@@ -51,7 +51,7 @@ def num_at_milestone(training_samples: int, num_milestones: int, num_classes: in
     """How many pictures are judged at each milestone; 0 if that would cost too much or say too little."""
     affordable = training_samples // _TRAINING_SAMPLES_PER_MILESTONE_GENERATED // max(1, num_milestones - 1)
     wanted = _even(min(MAX_AT_MILESTONE, affordable), num_classes)
-    return wanted if min(wanted, affordable) >= MIN_AT_MILESTONE else 0
+    return wanted if MIN_AT_MILESTONE <= wanted <= affordable else 0
 
 
 def _even(count: int, num_classes: int) -> int:

@@ -30,6 +30,7 @@ from trainer.noise import NoiseReport
 from trainer.notes import note
 from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
+from trainer.trained import TrainedModel, load_trained
 from trainer.validation import ValidationSet
 
 _MAX_FAILED_SAVES = 3
@@ -240,11 +241,19 @@ class Occasions:
         if said is not None:
             self.warn(said)
 
-    def judge_in_full(self) -> None:
-        """Judge the end of the run as ``cfgadvise evaluate`` would: with and without guidance, and by classifiers."""
+    def judge_in_full(self) -> TrainedModel:
+        """Judge the end of the run with and without guidance and by classifiers; returns the checkpoint to use.
+
+        An earlier one that a milestone's few pictures speak for is judged in full, too, before it is taken.
+        """
         evaluator = self._evaluator
         plan = evaluator.plan(evaluator.num_at_end, min(MAX_AT_MILESTONE, evaluator.num_at_end))
         evaluator.evaluate(self.averaged_model(), self._state.samples_seen, counts=plan)
+        chosen = load_trained(self._folder, "best", self._state.model.device)
+        if chosen.samples_seen != self._state.samples_seen:
+            evaluator.evaluate(chosen.model, chosen.samples_seen, counts=plan)
+            chosen = load_trained(self._folder, "best", self._state.model.device)
+        return chosen
 
     def checkpoint(self) -> None:
         """Save; a full disk is survived twice, since the next attempt may find room."""

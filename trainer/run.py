@@ -31,7 +31,6 @@ from trainer.pipeline import export
 from trainer.state import TrainState, read_identity
 from trainer.stop import StopRequest
 from trainer.tracking import open_tracking
-from trainer.trained import load_trained
 from trainer.validation import ValidationSet, fixed_tuples
 
 # Root mean square that data may have: pixels lie between -1 and 1, and latents are scaled to unit variance (Rombach
@@ -316,9 +315,8 @@ class Run:
 
     def _finish(self, occasions: Occasions, journal: Journal) -> None:
         occasions.validate()
-        occasions.judge_in_full()
-        chosen = load_trained(self._folder, "best", "cpu")
-        export(self._folder.pipeline, chosen.model, self._codec.vae, self._pictures.classes)
+        chosen = occasions.judge_in_full()
+        export(self._folder.pipeline, chosen.model.cpu(), self._codec.vae, self._pictures.classes)
         state = self._state
         journal.event(
             "finished",
