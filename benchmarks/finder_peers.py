@@ -1,10 +1,12 @@
-"""Other tools' batch-size finders on a device that is limited as ours is; one search a process.
+"""Other tools' batch-size finders on a device that is limited as ours is.
 
-    python -m benchmarks.finder_peers '{"tool": "lightning_power", "kind": "sized", ...}'
+    python -m benchmarks.finder_peers '[{"tool": "lightning_power", "kind": "sized", ...}, ...]'
 
-Prints one JSON object. ``peaks`` is no finder: it says what the step takes at two micro-batches.
+Prints one JSON object a line for each order. ``peaks`` is no finder: it says what the step takes at two micro-batches.
 """
 
+import contextlib
+import gc
 import json
 import logging
 import sys
@@ -25,40 +27,42 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    order = json.loads(sys.argv[1])
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    tool, kind = order.pop("tool"), order.pop("kind")
-    start, limit_bytes = order.pop("start", None), order.pop("limit_bytes", None)
-    folder = tempfile.TemporaryDirectory()
+    for order in json.loads(sys.argv[1]):
+        print(json.dumps(answer(**order)), flush=True)
+        gc.collect()
+
+
+def answer(*, tool: str, kind: str, start: int, limit_bytes: int | None = None, **parameters: Any) -> dict[str, Any]:
+    """What the tool finds; each order has a device of its own."""
     device, counter = LimitedDevice(limit_bytes or sys.maxsize), Counter()
-    device.switch_on()
-    started_s = time.perf_counter()
 
     def make() -> Workload:
-        return counter.watch(build(CPU, kind, **order))
+        return counter.watch(build(CPU, kind, **parameters))
 
-    tools: dict[str, Callable[[], Any]] = {
-        "lightning_power": lambda: lightning(make(), "power", folder.name),
-        "lightning_binsearch": lambda: lightning(make(), "binsearch", folder.name),
-        "accelerate": lambda: accelerate(make, start),
-        "peaks": lambda: [peak(make, device, micro_batch) for micro_batch in (start, start + 1)],
-    }
-    found, crash = None, None
-    try:
-        found = tools[tool]()
-    except Exception as error:  # a finder that lets the error through has no answer
+    def search(folder: str) -> Any:
         if tool == "peaks":
-            raise
-        crash = f"{type(error).__name__}: {error}".splitlines()[0]
-    result = {
+            return [peak(make, device, micro_batch) for micro_batch in (start, start + 1)]
+        if tool == "accelerate":
+            return accelerate(make, start)
+        return lightning(make(), tool.removeprefix("lightning_"), folder)
+
+    found, crash, started_s = None, None, time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, device:
+        try:
+            found = search(folder)
+        except Exception as error:  # a finder that lets the error through has no answer
+            if tool == "peaks":
+                raise
+            crash = f"{type(error).__name__}: {error}".splitlines()[0]
+    return {
         "found": found,
         "steps": counter.num_steps,
         "errors": device.num_errors + counter.num_errors,
         "elapsed_s": time.perf_counter() - started_s,
         **({"crash": crash} if crash else {}),
     }
-    print(json.dumps(result))
 
 
 class Counter:
@@ -94,8 +98,6 @@ def peak(make: Callable[[], Workload], device: LimitedDevice, micro_batch: int) 
 
 
 def run(workload: Workload, micro_batch: int, num_steps: int) -> None:
-    import contextlib
-
     step = TrainingStep(workload, CPU, micro_batch, 1, lambda _: contextlib.nullcontext())
     for _ in range(num_steps):
         step.run()

@@ -15,12 +15,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from advisor.measure.campaign import Place, Subject
 from advisor.recommend.largest import Bounds, find_largest
-from advisor.workload.synthetic import FLOAT_BYTES
+from advisor.workload.synthetic import FLOAT_BYTES, micro_batch_bytes, static_bytes
 
 HERE = Path(__file__).resolve().parent
 SPEC = f"{HERE / 'limited_device.py'}:make"
@@ -45,32 +46,63 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the object only")
     parser.add_argument("--case", action="append", choices=CASES, help="these cases only")
     options = parser.parse_args()
-    results = []
-    for name in options.case or CASES:
-        result = run_case(name)
-        results.append(result)
+
+    def report(told: list[str]) -> None:
         if not options.json:
-            print(*lines(result), sep="\n", file=sys.stderr, flush=True)
-    print(json.dumps({"benchmark": "finders", "machine": machine(), "cases": results}))
+            print(*told, sep="\n", file=sys.stderr, flush=True)
+
+    cases = run(options.case or list(CASES), report)
+    print(json.dumps({"benchmark": "finders", "machine": machine(), "cases": cases}))
 
 
-def run_case(name: str) -> dict[str, Any]:
-    most, start, workload = CASES[name]
-    limit_bytes = limit_for(most, {key: value for key, value in workload.items() if key != "max_samples"})
-    true_max = workload.get("max_samples", most)
-    finders = {"ours": ours(workload, limit_bytes)}
-    finders |= {tool: child({"tool": tool, "start": start, "limit_bytes": limit_bytes, **workload}) for tool in PEERS}
-    for found in finders.values():
-        found["of_true_max"] = None if found["found"] is None else found["found"] / true_max
-    return {"case": name, "true_max": true_max, "limit_bytes": limit_bytes, "accelerate_start": start, **finders}
+def run(names: list[str], report: Callable[[list[str]], None]) -> list[dict[str, Any]]:
+    """Every case with its finders; each peer's searches run in one process, which imports it once."""
+    limits = [int(sum(one["found"]) // 2) for one in child([peaks_order(name) for name in names])]
+    check_known(names, limits)
+    results = [
+        {"case": name, "true_max": true_max(name), "limit_bytes": limit, "accelerate_start": CASES[name][1]}
+        for name, limit in zip(names, limits)
+    ]
+    for result in results:
+        result["ours"] = ours(CASES[result["case"]][2], result["limit_bytes"])
+    for tool in PEERS:
+        orders = [peer_order(tool, result) for result in results]
+        for result, found in zip(results, child(orders)):
+            result[tool] = found
+    for result in results:
+        for tool in ("ours", *PEERS):
+            found = result[tool]["found"]
+            result[tool]["of_true_max"] = None if found is None else found / result["true_max"]
+        report(lines(result))
+    return results
 
 
-def limit_for(most: int, workload: dict[str, Any]) -> int:
-    """Half a sample more than the step takes at its largest micro-batch, as two runs without a limit show."""
-    at_most, above = child({"tool": "peaks", "start": most, **workload})["found"]
-    if workload["kind"] == "sized" and above - at_most != 2 * FLOAT_BYTES * NUM_FEATURES:
-        raise AssertionError("a sample of the synthetic workload is two rows of floats")
-    return int((at_most + above) // 2)
+def true_max(name: str) -> int:
+    return int(CASES[name][2].get("max_samples", CASES[name][0]))
+
+
+def peaks_order(name: str) -> dict[str, Any]:
+    """At the largest micro-batch and one sample more: the limit is half-way."""
+    most, _, workload = CASES[name]
+    return {"tool": "peaks", "start": most, **{key: value for key, value in workload.items() if key != "max_samples"}}
+
+
+def peer_order(tool: str, result: dict[str, Any]) -> dict[str, Any]:
+    _, start, workload = CASES[result["case"]]
+    return {"tool": tool, "start": start, "limit_bytes": result["limit_bytes"], **workload}
+
+
+def check_known(names: list[str], limits: list[int]) -> None:
+    """The synthetic workload takes what it is known to take: two rows of floats a sample, and what it keeps."""
+    for name, limit in zip(names, limits):
+        most, _, workload = CASES[name]
+        if workload["kind"] == "sized":
+            kept = sum(size for cause, size in static_bytes(NUM_FEATURES).items() if cause != "gradients_bytes")
+            known = kept + micro_batch_bytes(NUM_FEATURES, most)
+            if not known <= limit < known + 2 * FLOAT_BYTES * NUM_FEATURES:
+                raise AssertionError(
+                    f"{name}: {limit} bytes are not between {most} samples ({known} bytes) and one more"
+                )
 
 
 def ours(workload: dict[str, Any], limit_bytes: int) -> dict[str, Any]:
@@ -101,12 +133,12 @@ def ours(workload: dict[str, Any], limit_bytes: int) -> dict[str, Any]:
     }
 
 
-def child(order: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.finder_peers", json.dumps(order)]
+def child(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "benchmarks.finder_peers", json.dumps(orders)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent, timeout=TIMEOUT_S, check=False)
     if run.returncode:
-        raise RuntimeError(f"{order}: {run.stderr[-2000:]}")
-    return dict(json.loads(run.stdout.splitlines()[-1]))
+        raise RuntimeError(run.stderr[-2000:])
+    return [dict(json.loads(line)) for line in run.stdout.splitlines() if line.startswith("{")]
 
 
 def lines(result: dict[str, Any]) -> list[str]:

@@ -19,16 +19,12 @@ NETS = Path(__file__).resolve().parents[1] / "tests" / "fakes"
 
 
 class LimitedDevice(LiveTensors):
-    """Live tensors may take ``limit_bytes``; on from :meth:`switch_on` to the end of the process."""
+    """Live tensors may take ``limit_bytes`` inside; what was alive before is not counted."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__("cpu")
         self.limit_bytes = limit_bytes
         self.num_errors = 0
-
-    def switch_on(self) -> None:
-        """What is alive already is not counted: it is the program's, not the step's."""
-        self.__enter__()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -51,7 +47,7 @@ class LimitedDevice(LiveTensors):
 def make(device: torch.device, *, kind: str, limit_bytes: int, **parameters: Any) -> Workload:
     """The workload of this kind; limited on the CPU, and free where it is only traced."""
     if torch.device(device).type == "cpu" and limit_bytes:
-        LimitedDevice(limit_bytes).switch_on()
+        LimitedDevice(limit_bytes).__enter__()  # until the process ends
     return build(device, kind, **parameters)
 
 
