@@ -2,7 +2,8 @@
 
 Recipe (exp/trainer/*.py of Stone-ResearchLife/xMem): float32, no autocast, optimizer with its defaults made before
 the model is moved, learning rate 1e-3. Pictures are 86 x 86, 1000 classes (10 for the small nets); texts are 128
-tokens, and the outputs of a step (logits and key-value cache) stay alive until the next one has its own.
+tokens, and the outputs of a step (logits and key-value cache) stay alive until the next one has its own. The cache
+held the keys and values of the forward pass themselves then; transformers of today copies them.
 """
 
 import contextlib
@@ -75,6 +76,7 @@ def _language(device: torch.device, name: str, optimizer: str) -> Workload:
     torchvision_models()  # transformers looks for it, and would meet the import that fails
     import transformers
 
+    _keep_keys_and_values_themselves()
     config = _config(name)
     is_encoder_decoder = getattr(config, "is_encoder_decoder", False)
     kind = transformers.AutoModelForSeq2SeqLM if is_encoder_decoder else transformers.AutoModelForCausalLM
@@ -95,6 +97,25 @@ def _language(device: torch.device, name: str, optimizer: str) -> Workload:
         return kept["outputs"].loss
 
     return Workload(model=model, optimizer=steps, batch=batch, loss=loss)
+
+
+def _keep_keys_and_values_themselves() -> None:
+    """The first update of a cache layer as transformers made it in 2025 (4.50): the states are kept, not copied."""
+    from transformers import cache_utils
+
+    layer = getattr(cache_utils, "DynamicLayer", None)
+    if layer is None or hasattr(layer, "copying_update"):
+        return  # a transformers of that time, or done before
+    layer.copying_update = layer.update
+
+    def update(self: Any, key_states: torch.Tensor, value_states: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        if getattr(self, "keys", None) is not None:
+            return self.copying_update(key_states, value_states, *rest, **more)
+        self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+        self.keys, self.values = key_states, value_states
+        return key_states, value_states
+
+    layer.update = update
 
 
 def _config(name: str) -> Any:

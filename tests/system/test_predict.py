@@ -1,6 +1,7 @@
 """Predictions from real child processes with a simulated GPU: against direct traces, known bytes, and refusals."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -52,37 +53,40 @@ def order(function: str, micro_batch: int, **parameters: str | int) -> TraceOrde
 
 
 @pytest.fixture(scope="module")
-def traces(simulation: Simulation) -> dict[Kind, list[Trace]]:
+def traces(simulation: Simulation) -> Callable[[Kind], list[Trace]]:
     """At the probes' batches, then directly at those to predict."""
     batches = (*PROBES, *(PROBES[-1] * factor for factor in FACTORS))
-    orders = [
-        order("make", batch, net=net, precision=precision, checkpointing=checkpointing)
-        for net, precision, checkpointing in KINDS
-        for batch in batches
-    ]
-    found = iter(simulation.trace_all(orders, timeout_s=TIMEOUT_S))
-    return {kind: [next(found).trace for _ in batches] for kind in KINDS}
+
+    @functools.cache
+    def traces_of(kind: Kind) -> list[Trace]:
+        net, precision, checkpointing = kind
+        given = {"net": net, "precision": precision, "checkpointing": checkpointing}
+        orders = [order("make", batch, **given) for batch in batches]
+        return [one.trace for one in simulation.trace_all(orders, timeout_s=TIMEOUT_S)]
+
+    return traces_of
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_replay_is_what_a_direct_trace_shows_up_to_sixteen_times_the_batch(
-    kind: Kind, traces: dict[Kind, list[Trace]]
+    kind: Kind, traces: Callable[[Kind], list[Trace]]
 ) -> None:
     """Accumulation, clipping and EMA are in every step."""
-    found = fit(traces[kind][:3])
+    probes, truths = traces(kind)[:3], traces(kind)[3:]
+    found = fit(probes)
     assert found.degree == 1
-    for truth in traces[kind][3:]:
+    for truth in truths:
         expected = replay(truth.events, truth.sizes_bytes)
         predicted = replay(found.events, found.at(truth.micro_batch))
         assert predicted.peak_allocated_bytes == pytest.approx(expected.peak_allocated_bytes, rel=0.005)
         assert predicted.peak_reserved_bytes == pytest.approx(expected.peak_reserved_bytes, rel=0.02)
 
 
-def test_checkpointing_keeps_less(traces: dict[Kind, list[Trace]]) -> None:
-    for precision in PRECISIONS:
-        kept, recomputed = (traces["dit", precision, checkpointing][-1] for checkpointing in (0, 1))
-        peaks = [replay(one.events, one.sizes_bytes).peak_allocated_bytes for one in (kept, recomputed)]
-        assert peaks[1] < 0.7 * peaks[0]
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_checkpointing_keeps_less(precision: str, traces: Callable[[Kind], list[Trace]]) -> None:
+    kept, recomputed = (traces(("dit", precision, checkpointing))[-1] for checkpointing in (0, 1))
+    peaks = [replay(one.events, one.sizes_bytes).peak_allocated_bytes for one in (kept, recomputed)]
+    assert peaks[1] < 0.7 * peaks[0]
 
 
 def test_bytes_that_are_known_beforehand(simulation: Simulation) -> None:
