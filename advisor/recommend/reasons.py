@@ -208,7 +208,8 @@ NOTES: dict[str, str] = {
     # ---- where accumulation is not the same as a larger batch
     "trap_batch_norm": (
         "BatchNorm in {count} layers ({first} first): its statistics are those of one micro-batch, so the same"
-        " effective batch from another micro-batch trains differently. Replace it by GroupNorm, or keep the micro-batch."
+        " effective batch from another micro-batch trains differently. Replace it by GroupNorm, or keep the"
+        " micro-batch."
     ),
     "trap_sync_batch_norm": (
         "SyncBatchNorm in {count} layers ({first} first) joins the statistics of several GPUs, not those of accumulated"

@@ -212,6 +212,7 @@ EN = Messages(
     option_title="Option {number}: {name} ({batch}) - {verdict}",
     option_names={
         "keep": "your present setting",
+        "refined": "a searched learning rate",
         "no_accumulation": "no accumulation",
         "larger_batch": "a larger batch",
         "higher_lr": "a higher learning rate",

@@ -200,6 +200,7 @@ ZH = Messages(
     option_title="选项 {number}：{name}（{batch}），{verdict}",
     option_names={
         "keep": "现有配置",
+        "refined": "搜索得到的学习率",
         "no_accumulation": "取消梯度累积",
         "larger_batch": "加大批量",
         "higher_lr": "提高学习率",
