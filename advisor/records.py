@@ -28,7 +28,7 @@ Verdict = Literal["recommended", "acceptable", "not_recommended", "infeasible"]
 Outcome = Literal["ok", "oom", "error", "timeout", "non_finite"]
 Severity = Literal["blocker", "warning", "info"]
 Sign = Literal["+", "-", "!"]
-Value = int | float | str | None
+Value = bool | int | float | str | None
 
 C = TypeVar("C", bound=type)
 

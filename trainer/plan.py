@@ -212,8 +212,7 @@ def workload_parameters(source: Source | None, values: Mapping[str, Any]) -> dic
         "width": width,
         "num_classes": num_classes,
         "precision": values.get("precision", "fp32"),
-        "gradient_checkpointing": values.get("gradient_checkpointing", False),
-        "compile": values.get("compile", False),
+        **{name: True for name in ("gradient_checkpointing", "compile") if values.get(name)},
     }
 
 

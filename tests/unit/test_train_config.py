@@ -5,10 +5,13 @@ import json
 
 import pytest
 import tomlkit
+import torch
 from picture_folder import make_pictures
 from small_run import small_config
 
+from advisor import schema
 from advisor.errors import UsageError
+from advisor.measure.messages import BuildOrder
 from trainer.config import (
     PRESETS,
     SECTIONS,
@@ -24,6 +27,7 @@ from trainer.config import (
 )
 from trainer.data import load_pictures, split_pictures
 from trainer.plan import default_warmup, latent_layout, plan_config, present_setting, survey, workload_parameters
+from trainer.workload import make
 
 
 def test_every_field_has_its_section():
@@ -175,6 +179,24 @@ def test_presets_can_be_measured_without_data(name):
     config, _ = plan_config(survey("digits"), "cpu", {"preset": name})
     found = workload_parameters(None, dataclasses.asdict(config))
     assert (found["channels"], found["height"], found["width"]) == PRESETS[name].default_shape
+
+
+def test_what_is_measured_is_what_is_configured():
+    """The parameters go through a pipe of JSON to the child that builds the step."""
+    config = small_config(preset="dit-tiny", precision="bf16", gradient_checkpointing=True)
+    order = BuildOrder(
+        spec="trainer.workload:make",
+        parameters=workload_parameters(None, dataclasses.asdict(config)),
+        device="cpu",
+        micro_batch=1,
+        accumulation=1,
+        cap_bytes=None,
+    )
+    read = schema.from_json(BuildOrder, schema.to_json(order), where="order")
+    assert read == order and read.parameters["gradient_checkpointing"] is True
+    workload = make("cpu", **read.parameters)
+    assert (workload.model.gradient_checkpointing, workload.autocast_dtype) == (True, torch.bfloat16)
+    assert workload.loss(workload.model, workload.batch(2)).requires_grad
 
 
 def test_the_present_setting_has_the_average_as_a_decay_per_step():
