@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from advisor.measure.gradient_noise import GradientNoiseMeter
+from advisor.measure.gradient_noise import SETTLING_STEPS, GradientNoiseMeter
 from advisor.measure.noise_scale import MIN_STEPS, NoNoiseScaleError
 from advisor.recommend.again import better_batch
 from advisor.records import Advice, NoiseScale, Note, record
@@ -86,7 +86,10 @@ class NoiseWatch:
                 self._meter.close()
             self._micro_batch = size
             self._meter = GradientNoiseMeter(
-                self._state.model.parameters(), micro_batch=size, optimizer=self._state.optimizer
+                self._state.model.parameters(),
+                micro_batch=size,
+                optimizer=self._state.optimizer,
+                is_settled=step >= SETTLING_STEPS,
             )
             self._meter.attach()
         self._meter.forget_step()

@@ -75,5 +75,6 @@ def make(
         ema=_Average(model),
         eval_step=lambda: generate(model, torch.arange(min(classes, 16)), seed=0, num_steps=2, guidance=1.5),
         clip_norm=1.0,
+        real_data=False,
         autocast_dtype=autocast_dtype(precision),
     )

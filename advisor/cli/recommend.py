@@ -59,6 +59,16 @@ def recommend(
     goal: Annotated[
         str, typer.Option(metavar="balanced|time|memory", help="A change for 5 %, for any gain, or for less memory.")
     ] = "balanced",
+    noise_scale: Annotated[
+        bool | None,
+        typer.Option(
+            "--noise-scale/--no-noise-scale",
+            help="Measure the gradient noise scale; if not said, where it takes less than half a minute.",
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Measure anew what was measured here within the last week.")
+    ] = False,
     emit: Annotated[
         str | None,
         typer.Option(metavar="FORMAT", help="Only lines to paste instead of the report: " + ", ".join(FORMATS) + "."),
@@ -99,6 +109,7 @@ def recommend(
         dataset = count_dataset(dataset_size, data)
         arguments = preset_arguments(preset or DEFAULT_PRESET, precision, given, dataset)
     arguments["memory_budget_bytes"] = _parse_budget(memory_budget)
+    arguments |= {"noise_scale": noise_scale, "use_cache": not no_cache}
     arguments["run_samples"] = run_samples(samples, steps, epochs, arguments)
     advice = _advise({"device": device, "gpu": gpu} | arguments, max_batch, cast("Goal", goal))
     for path in files:

@@ -41,6 +41,7 @@ class GradientNoiseMeter:
         micro_batch: int,
         optimizer: torch.optim.Optimizer | None = None,
         loss_is_divided: bool = True,
+        is_settled: bool = False,
     ) -> None:
         """Watch nothing yet; that begins with :meth:`attach` or ``with``.
 
@@ -49,6 +50,7 @@ class GradientNoiseMeter:
             micro_batch: samples a backward pass sees.
             optimizer: an Adam, for the preconditioned noise scale.
             loss_is_divided: whether the loop divides each loss by the number of accumulation steps.
+            is_settled: whether the optimizer has made steps before, so that its second moments say something.
         """
         self._parameters = [p for p in parameters if p.requires_grad]
         if not self._parameters or micro_batch < 1:
@@ -58,6 +60,7 @@ class GradientNoiseMeter:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._called: set[torch.nn.Parameter] = set()
         self._was_called_twice = False
+        self._settling_steps = 0 if is_settled else SETTLING_STEPS
         self._num_steps = 0
         self._steps: dict[Variant, list[tuple[int, torch.Tensor]]] = {"raw": [], "preconditioned": []}
         self._scales: Moments = {}
@@ -93,7 +96,7 @@ class GradientNoiseMeter:
 
     def before_backward(self) -> None:
         """Say that the next backward pass is of a new micro-batch."""
-        if self._num_micro_batches == 0 and self._num_steps >= SETTLING_STEPS:
+        if self._num_micro_batches == 0 and self._num_steps >= self._settling_steps:
             self._scales = _preconditioners(self._optimizer, self._parameters)
         self._num_micro_batches += 1
         self._called.clear()

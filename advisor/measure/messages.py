@@ -3,11 +3,11 @@
 from typing import Literal
 
 from advisor.predict.trace import Trace
-from advisor.records import Breakdown, Value, record
+from advisor.records import Breakdown, NoiseScale, Value, record
 from advisor.workload.child import Failure
 from advisor.workload.description import Built
 
-__all__ = ["BuildOrder", "Built", "Failure", "Order", "Reply", "StepReport"]
+__all__ = ["BuildOrder", "Built", "Failure", "Order", "Reply", "StepReport", "WatchReport"]
 
 
 @record
@@ -28,11 +28,16 @@ class BuildOrder:
 
 @record
 class Order:
-    """One thing to do: build the workload, run one optimizer step or one evaluation of it, tell its history."""
+    """One thing to do: build the workload, run one optimizer step or one evaluation of it, tell its history.
 
-    action: Literal["build", "step", "evaluate", "history"]
+    ``watch`` runs ``num_steps`` steps whose gradients are watched; ``anew`` forgets those that were watched before.
+    """
+
+    action: Literal["build", "step", "evaluate", "history", "watch"]
     build: BuildOrder | None = None
     tracks_memory: bool = False
+    num_steps: int = 0
+    anew: bool = False
 
 
 @record
@@ -52,10 +57,21 @@ class StepReport:
 
 
 @record
+class WatchReport:
+    """Watched steps: their mean loss, and what all that were watched so far say of the noise scale, or why nothing."""
+
+    loss: float
+    num_watched: int
+    noise_scale: NoiseScale | None = None
+    refusal: str | None = None
+
+
+@record
 class Reply:
     """The answer to one order: exactly one field is filled; none for a history that cannot be told."""
 
     built: Built | None = None
     step: StepReport | None = None
     history: Trace | None = None
+    watched: WatchReport | None = None
     failure: Failure | None = None

@@ -5,7 +5,7 @@ from types import TracebackType
 
 from advisor import schema
 from advisor.errors import UsageError
-from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport
+from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport, WatchReport
 from advisor.predict.trace import Trace
 from advisor.workload.child import Child
 
@@ -50,6 +50,13 @@ class Sandbox:
         """Every allocation and free since the workload was built, if the device tells."""
         reply = self._exchange(Order(action="history"), timeout_s)
         return reply if isinstance(reply, Failure) else reply.history
+
+    def watch(self, num_steps: int, *, anew: bool, timeout_s: float) -> WatchReport | Failure:
+        """Run steps whose gradients are watched, for the noise scale."""
+        reply = self._exchange(Order(action="watch", num_steps=num_steps, anew=anew), timeout_s)
+        if isinstance(reply, Failure):
+            return reply
+        return reply.watched or self._child.fail_for_nonsense("no report of the watched steps")
 
     def close(self) -> None:
         """End the child and everything that it started. Closing twice does nothing."""

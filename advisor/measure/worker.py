@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from advisor import schema
 from advisor.errors import UsageError, WorkloadError
-from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport
+from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport, WatchReport
 from advisor.predict.trace import Trace
 from advisor.workload.child import answer_orders
 from advisor.workload.description import describe
@@ -23,6 +23,7 @@ import torch  # isort: skip - after our own modules, which are quick to fail
 
 from advisor.measure.history import History, collect_cycles, start_history  # isort: skip - imports torch
 from advisor.measure.memory import MemoryMeter, meter_for  # isort: skip - imports torch
+from advisor.measure.watched import WatchedSteps  # isort: skip - imports torch
 from advisor.workload.build import build_workload  # isort: skip - imports torch
 from advisor.workload.state import static_breakdown  # isort: skip - imports torch
 from advisor.workload.step import TrainingStep  # isort: skip - imports torch
@@ -50,6 +51,8 @@ class Bench:
                 raise UsageError("a step was ordered before the workload was built")
             if order.action == "history":
                 return Reply(history=self._stepper.history())
+            if order.action == "watch":
+                return Reply(watched=self._stepper.watch(order.num_steps, anew=order.anew))
             if order.action == "evaluate":
                 return Reply(step=self._stepper.evaluate())
             return Reply(step=self._stepper.step(tracks_memory=order.tracks_memory))
@@ -109,7 +112,8 @@ class Stepper:
         history: History | None = None,
     ) -> None:
         self._workload, self._device, self._meter, self._history = workload, device, meter, history
-        self._micro_batch = micro_batch
+        self._micro_batch, self._accumulation = micro_batch, accumulation
+        self._watched: WatchedSteps | None = None
         self._step = TrainingStep(workload, device, micro_batch, accumulation, self._phase)
 
     def step(self, *, tracks_memory: bool) -> StepReport:
@@ -147,6 +151,21 @@ class Stepper:
                 self._workload.eval_step()
         self._synchronize()
         return self._report(time.perf_counter() - started_s)
+
+    def watch(self, num_steps: int, *, anew: bool) -> WatchReport:
+        """Run steps whose gradients are watched.
+
+        Raises:
+            NonFiniteLossError: if a loss is not finite.
+        """
+        if self._watched is None or anew:
+            self._watched = WatchedSteps(
+                self._workload, self._device, self._micro_batch, self._accumulation, is_settled=anew
+            )
+        report = self._watched.run(num_steps)
+        if not math.isfinite(report.loss):
+            raise NonFiniteLossError(f"the loss is {report.loss}")
+        return report
 
     def history(self) -> Trace | None:
         """Every allocation and free since the workload was built, if the device tells."""

@@ -58,6 +58,7 @@ class Evidence:
     searched: Searched | None = None
     noise_scale: NoiseScale | None = None
     savers: tuple[Saver, ...] = ()
+    remarks: tuple[Note, ...] = ()
 
 
 def make_advice(evidence: Evidence) -> Advice:
@@ -282,7 +283,8 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
     found = [
         note("present_does_not_fit", message=present.problem.text) if present.problem else None,
         note("batch_above_dataset", effective_batch=batch, num_items=num_items) if batch > num_items else None,
-        note("noise_scale_unmeasured") if evidence.noise_scale is None else None,
+        note("noise_scale_unmeasured") if evidence.noise_scale is None and not evidence.remarks else None,
+        *evidence.remarks,
         note(
             "epoch_convention",
             steps=steps,

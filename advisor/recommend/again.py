@@ -21,9 +21,7 @@ class BetterBatch:
     progress: Claim
 
 
-def better_batch(
-    advice: Advice, layout: tuple[int, int], lr: float, noise_scale: NoiseScale
-) -> BetterBatch | None:
+def better_batch(advice: Advice, layout: tuple[int, int], lr: float, noise_scale: NoiseScale) -> BetterBatch | None:
     """The best of the measured settings if it clearly beats the one that is running, else ``None``.
 
     Args:

@@ -26,6 +26,7 @@ class Question:
 
     ``present``: the whole setting, where the caller knows it. ``savers``: which parameters of the workload
     switch on what saves memory, where the caller knows that.
+    ``noise_scale``: whether to measure it; ``None``: where it takes less than half a minute.
     """
 
     subject: Subject
@@ -44,6 +45,8 @@ class Question:
     machine: Probe
     started_s: float
     savers: Changes = dataclasses.field(default_factory=dict)
+    noise_scale: bool | None = None
+    use_cache: bool = True
 
 
 @record

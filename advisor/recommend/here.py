@@ -8,7 +8,9 @@ from advisor.measure.messages import Failure
 from advisor.recommend.advice import Evidence
 from advisor.recommend.case import Question, fill_in
 from advisor.recommend.largest import search_here
+from advisor.recommend.noise import noise_of, noise_remarks
 from advisor.recommend.options import Candidate, batch_candidates, more_accumulation
+from advisor.recommend.remembered import Measured, age_remarks, recalled_or
 from advisor.recommend.searched import Searched
 from advisor.recommend.try_savers import measure_savers
 from advisor.recommend.verdicts import exceeds
@@ -25,17 +27,31 @@ def measure_here(question: Question, device: Device, on_progress: Callable[[str]
     """
     budget_bytes = _budget(device, question.memory_budget_bytes)
     place = _place(device, budget_bytes)
+    measured, age_s = recalled_or(question, device, place, lambda: _measure_all(question, device, place, on_progress))
+    return Evidence(
+        case=fill_in(question, measured.campaign.built, budget_bytes),
+        device=device,
+        candidates=measured.candidates,
+        campaign=measured.campaign,
+        noise_scale=measured.noise.noise_scale,
+        searched=measured.searched,
+        savers=measured.savers,
+        remarks=(*noise_remarks(measured.noise), *age_remarks(age_s)),
+    )
+
+
+def _measure_all(question: Question, device: Device, place: Place, on_progress: Callable[[str], None]) -> Measured:
     searched = search_here(question, device, place, on_progress)
     _require_alive(searched, question)
     candidates, campaign = _measure(question, place, searched, on_progress)
     _require_usable(campaign)
-    return Evidence(
-        case=fill_in(question, campaign.built, budget_bytes),
-        device=device,
+    return Measured(
+        budget_bytes=place.budget_bytes,
         candidates=candidates,
         campaign=campaign,
         searched=searched,
         savers=measure_savers(question, device, place, campaign, on_progress),
+        noise=noise_of(question, place, campaign, on_progress),
     )
 
 

@@ -32,6 +32,8 @@ def advise(
     max_batch: int | None = None,
     goal: Goal = "balanced",
     savers: Changes | None = None,
+    noise_scale: bool | None = None,
+    use_cache: bool = True,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     command: str = "",
     on_progress: Callable[[str], None] | None = None,
@@ -56,6 +58,8 @@ def advise(
         max_batch: no micro-batch may be larger.
         goal: ``balanced`` (a change for 5 % and more), ``time`` (for any clear gain), ``memory``.
         savers: which parameters of the workload switch on what saves memory; without it that is only suggested.
+        noise_scale: whether to measure the gradient noise scale; if not said, where it takes less than half a minute.
+        use_cache: whether measurements of the same question on the same machine may be taken from the last week.
         timeout_s: for building the workload and for every step.
         command: what the user typed, for the record.
         on_progress: told what is being done.
@@ -85,6 +89,8 @@ def advise(
         machine=probe(),
         started_s=started_s,
         savers=savers or {},
+        noise_scale=noise_scale,
+        use_cache=use_cache,
     )
     require_valid(question)
     say = on_progress or (lambda _: None)

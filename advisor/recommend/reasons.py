@@ -161,6 +161,37 @@ NOTES: dict[str, str] = {
         "How large a micro-batch could be was not searched: on a CPU it takes minutes and more."
         " --memory-budget asks for it."
     ),
+    "noise_scale_made_up_data": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: the step was fed made-up"
+        " data, whose noise is not that of yours. `cfgadvise train` measures it during the run."
+    ),
+    "noise_scale_batch_norm": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: with BatchNorm the samples"
+        " of a micro-batch are not independent of each other."
+    ),
+    "noise_scale_one_sample": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: a batch of one sample cannot"
+        " be compared with its parts."
+    ),
+    "noise_scale_too_slow": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: it would take"
+        " {needed_s:duration} here; --noise-scale measures it all the same."
+    ),
+    "noise_scale_undetermined": (
+        "The gradient noise scale was not determined, so the effective batch is not changed: {message}"
+    ),
+    "noise_scale_failed": (
+        "The gradient noise scale could not be measured, so the effective batch is not changed: {message}"
+    ),
+    "noise_scale_early": (
+        "The gradient noise scale of {value:count} samples is that of the first steps, where the loss has not fallen to"
+        " half yet. It grows during training, so it only counts as a lower bound."
+    ),
+    "noise_scale_untrained": (
+        "The gradient noise scale of {value:count} samples was measured from step {first_step} on of an untrained net;"
+        " it grows as the loss falls, so up to twice its upper bound is reckoned with."
+    ),
+    "from_cache": ("Measured {age_s:duration} ago on this machine and taken from the cache; --no-cache measures anew."),
     # ---- a card that is not here
     "predicted_step": (
         "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one, times with"

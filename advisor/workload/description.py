@@ -1,7 +1,8 @@
 """What can be read off a workload: how its user trains now."""
 
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from advisor.records import record
 
@@ -36,6 +37,8 @@ class Built:
     has_ema: bool
     clip_norm: float | None
     tracking_costs_time: bool
+    real_data: bool = True
+    has_batch_norm: bool = False
     precision: Literal["bf16", "fp16"] | None = None
     traps: tuple[Trap, ...] = ()
 
@@ -54,9 +57,16 @@ def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
         has_ema=workload.ema is not None,
         clip_norm=workload.clip_norm,
         tracking_costs_time=tracking_costs_time,
+        real_data=workload.real_data,
+        has_batch_norm=any("BatchNorm" in type(part).__name__ for part in _parts(workload.model)),
         precision=_PRECISIONS.get(str(workload.autocast_dtype)),
         traps=find_traps(workload.model),
     )
+
+
+def _parts(model: Any) -> Iterable[object]:
+    modules = getattr(model, "modules", None)
+    return modules() if callable(modules) else ()
 
 
 def _finite_number(value: object) -> float | None:

@@ -34,6 +34,8 @@ class Workload:
         grad_scaler: scales the loss and leaves out steps whose gradient overflows. Where there is none, a
             loss in float16 gets one: without it small gradients become zero (Micikevicius et al., arXiv
             1710.03740, section 3.2).
+        real_data: whether ``batch`` gives what is trained on. The gradient noise of made-up data says nothing, so
+            it is not measured.
     """
 
     model: "torch.nn.Module"
@@ -45,6 +47,7 @@ class Workload:
     clip_norm: float | None = None
     autocast_dtype: "torch.dtype | None" = None
     grad_scaler: "torch.amp.GradScaler | None" = None
+    real_data: bool = True
 
     def __post_init__(self) -> None:
         problems = [text for text in self._problems() if text]

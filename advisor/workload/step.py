@@ -28,6 +28,11 @@ class TrainingStep:
         self._micro_batch, self._accumulation = micro_batch, accumulation
         self._scaler = workload.grad_scaler or _scaler_for(workload, device)
 
+    @property
+    def loss_scale(self) -> float:
+        """What losses are multiplied by before their backward pass."""
+        return self._scaler.get_scale() if self._scaler.is_enabled() else 1.0
+
     def run(self) -> torch.Tensor:
         """Run one; says its loss, still on the device.
 

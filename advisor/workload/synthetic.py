@@ -45,6 +45,7 @@ def make(
         loss=loss,
         ema=average,
         clip_norm=1.0,
+        real_data=False,
     )
 
 

@@ -181,6 +181,28 @@ NOTES: dict[str, str] = {
     "not_interleaved": "各配置是逐个计时的（同时放不进一半的{memory}），时钟频率漂移的影响没有抵消。",
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
+    "noise_scale_made_up_data": (
+        "没有测量梯度噪声尺度，因此不改变有效批量：这一步用的是随机生成的数据，其噪声不代表你的数据。"
+        "cfgadvise train 会在训练过程中测量。"
+    ),
+    "noise_scale_batch_norm": (
+        "没有测量梯度噪声尺度，因此不改变有效批量：使用 BatchNorm 时，同一单次批量中的样本彼此不独立。"
+    ),
+    "noise_scale_one_sample": "没有测量梯度噪声尺度，因此不改变有效批量：只有一个样本的批量无法再拆分比较。",
+    "noise_scale_too_slow": (
+        "没有测量梯度噪声尺度，因此不改变有效批量：在这台机器上需要 {needed_s:duration}；加上 --noise-scale 仍可测量。"
+    ),
+    "noise_scale_undetermined": "梯度噪声尺度未能测定，因此不改变有效批量：{message}",
+    "noise_scale_failed": "梯度噪声尺度无法测量，因此不改变有效批量：{message}",
+    "noise_scale_early": (
+        "梯度噪声尺度 {value:count} 个样本来自最初的若干步，此时 loss 还没有降到初始值的一半。"
+        "它会随训练增大，因此这里只当作下限。"
+    ),
+    "noise_scale_untrained": (
+        "梯度噪声尺度 {value:count} 个样本是从未经训练的网络的第 {first_step} 步起测得的；"
+        "它会随 loss 下降而增大，因此按其上限的两倍以内来考虑。"
+    ),
+    "from_cache": "测量结果来自缓存，是 {age_s:duration}前在这台机器上测得的；--no-cache 会重新测量。",
     "noise_scale_unmeasured": "没有测量梯度噪声尺度，因此不改变有效批量。",
     "trap_batch_norm": (
         "{count} 层 BatchNorm（第一层：{first}）只统计单次批量：有效批量相同而单次批量不同时，训练效果会不同。"

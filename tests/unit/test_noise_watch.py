@@ -1,6 +1,7 @@
 """The noise scale inside a run: when it is measured, that it changes nothing, and what is said about it."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -23,7 +24,7 @@ def test_windows_cost_less_than_two_percent_and_do_not_touch(num_steps: int, is_
     cost_frac = noise.NORMS_COST_FRAC if is_accumulated else noise.SPLIT_COST_FRAC
     assert sum(one.num_steps for one in windows) * cost_frac <= noise.MAX_COST_FRAC * num_steps
     assert all(noise.MIN_STEPS <= one.num_steps <= noise.MAX_STEPS for one in windows)
-    for one, following in zip(windows, windows[1:]):
+    for one, following in itertools.pairwise(windows):
         assert one.first_step + one.num_steps <= following.first_step
 
 
@@ -139,9 +140,7 @@ def reported(tmp_path, found: list[NoiseFound], advice) -> tuple[list, list, lis
     for k, one in enumerate(found):
         report(4_000 * (k + 1), one)
     lines = [
-        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-        if (tmp_path / name).exists()
-        else []
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()] if (tmp_path / name).exists() else []
         for name in ("metrics.jsonl", "events.jsonl")
     ]
     return notes, lines[0], lines[1]
