@@ -23,7 +23,11 @@ from reports.run import RunView
 from reports.wording import Wording, exact
 
 UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
-_GOOD, _TODO, _REMARKS = ("found_apart",), ("remedy_guidance", "remedy_longer", "remedy_condition"), ("found_confused",)
+_GOOD, _TODO, _REMARKS = (
+    ("found_apart",),
+    ("remedy_guidance", "remedy_longer", "remedy_condition", "remedy_unknown"),
+    ("found_confused",),
+)
 
 
 def quality(run: RunView, w: Wording) -> Section:

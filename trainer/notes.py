@@ -94,6 +94,9 @@ NOTES: dict[str, str] = {
         "What to change: train longer. The share recognised rose from {before:percent} at {first:count} samples to "
         "{share:percent} at {samples:count}; try --samples {longer}."
     ),
+    "remedy_unknown": (
+        "What helps is not known yet: cfgadvise evaluate --checkpoint all compares checkpoints and guidance."
+    ),
     "remedy_condition": (
         "What to change: neither guidance nor longer training raised it. Add pictures of each class, lower "
         "label_dropout, or take a larger preset."

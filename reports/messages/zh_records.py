@@ -159,6 +159,7 @@ RUN_NOTES: dict[str, str] = {
         "建议：训练更久。识别率从 {first:count} 个样本处的 {before:percent} 升到 {samples:count} 个样本处的 "
         "{share:percent}；可以试试 --samples {longer}。"
     ),
+    "remedy_unknown": "怎样改善还不知道：cfgadvise evaluate --checkpoint all 会比较各检查点和引导强度。",
     "remedy_condition": (
         "建议：加大引导和延长训练都没有提高识别率。可以增加每类图片、降低 label_dropout，或者换更大的预设。"
     ),

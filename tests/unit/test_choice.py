@@ -209,10 +209,16 @@ def test_a_guidance_of_twenty_is_found_and_one_that_does_no_harm_is_not():
 
 
 def test_classes_that_are_alike_get_the_remedy_that_the_figures_speak_for():
-    assert ids(evaluation(checkpoint(100, told=0.6))) == ["found_partly", "found_confused", "remedy_condition"]
+    assert ids(evaluation(checkpoint(100, told=0.6))) == ["found_partly", "found_confused", "remedy_unknown"]
     growing = evaluation(checkpoint(100, told=0.55, kid=0.05), checkpoint(200, told=0.7))
     said = findings(growing)[-1]
     assert (said.id, said.values["longer"]) == ("remedy_longer", 400)
+    in_vain = sweep(
+        lambda scale, steps: dataclasses.replace(sample_judgement(guidance=scale, told=0.6), sampling_steps=steps),
+        guidance=1.5, sampling_steps=20, checkpoint_samples=200,
+    )  # fmt: skip
+    tried = evaluation(checkpoint(100, told=0.6, kid=0.05), checkpoint(200, told=0.6), sampling=in_vain)
+    assert findings(tried)[-1].id == "remedy_condition"
     both = {1.0: 0.6, 1.5: 0.9}
     advised = sweep(
         lambda scale, steps: dataclasses.replace(

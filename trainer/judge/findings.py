@@ -84,7 +84,8 @@ def _classes(evaluation: Evaluation, chosen: CheckpointEvaluation, plain: Judgem
 
 def _remedy(evaluation: Evaluation, chosen: CheckpointEvaluation, told: Separability) -> Note:
     """What to change so that the classes are told apart: only what the figures speak for."""
-    stronger = _clearer_guidance(evaluation.sampling, told)
+    sampling = evaluation.sampling
+    stronger = _clearer_guidance(sampling, told)
     if stronger is not None:
         share = recognised(stronger).value
         return note(
@@ -100,6 +101,8 @@ def _remedy(evaluation: Evaluation, chosen: CheckpointEvaluation, told: Separabi
             samples=chosen.samples,
             longer=2 * evaluation.checkpoints[-1].samples,
         )
+    if sampling is None or not any(one.samples < chosen.samples for one in evaluation.checkpoints):
+        return note("remedy_unknown")
     return note("remedy_condition")
 
 
