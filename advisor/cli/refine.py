@@ -53,15 +53,16 @@ def refine(
     from advisor.refine.search import refine as search
     from advisor.storage import require_writable
 
+    budget_s = _require_plan(trials, budget, workers)
     given = _given(data, preset, samples, assign or [])
     folder = out or Path("runs") / f"{Path(str(given['source'])).resolve().name}-refine"
     require_writable(folder)
     known, chosen, source, config = _start(given, advice, folder, device)
-    plan = _budget(known, chosen, config, budget, trials)
+    plan = _budget(known, chosen, config, budget_s, trials)
     _require_memory(known, chosen, workers)
     url = storage or f"sqlite:///{(folder / 'refine.db').resolve()}"
     print_progress(_price(plan, url))
-    task = _task(config, source, chosen, plan, url, workers, _seconds(budget))
+    task = _task(config, source, chosen, plan, url, workers, budget_s)
     _write(folder, refined(known, search(task, print_progress)), as_json=as_json)
 
 
@@ -73,9 +74,14 @@ def _given(data: Path | None, preset: str | None, samples: int | None, assignmen
     return values | {name: value for name, value in options.items() if value is not None}
 
 
-def _seconds(budget: str | None) -> float | None:
+def _require_plan(trials: int | None, budget: str | None, workers: int) -> float | None:
+    """Seconds of the budget, if one is given; what makes no sense is refused before anything is measured."""
+    from advisor.refine.budget import require_trials
     from advisor.units import parse_duration_s
 
+    require_trials(trials)
+    if workers < 1:
+        raise UsageError(f"--workers must be at least 1, found {workers}")
     return None if budget is None else parse_duration_s(budget)
 
 
@@ -155,13 +161,13 @@ def _measured(given: dict[str, Any], device: "Device", source: "Source") -> "Adv
 
 
 def _budget(
-    advice: "Advice", device: "Device", config: "TrainConfig", budget: str | None, trials: int | None
+    advice: "Advice", device: "Device", config: "TrainConfig", budget_s: float | None, trials: int | None
 ) -> "SearchBudget":
     from advisor.refine.budget import plan_budget
 
     is_here = (advice.device.kind, advice.device.name) == (device.kind, device.name)
     rate = advice.recommended.samples_per_s.value if is_here else None
-    return plan_budget(config.samples, rate, budget_s=_seconds(budget), num_trials=trials)
+    return plan_budget(config.samples, rate, budget_s=budget_s, num_trials=trials)
 
 
 def _price(plan: "SearchBudget", url: str) -> str:

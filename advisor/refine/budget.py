@@ -31,11 +31,7 @@ def plan_budget(
     Raises:
         UsageError: if that cannot resolve a factor of 2, with what could.
     """
-    if num_trials is not None and num_trials < MIN_TRIALS:
-        raise UsageError(
-            f"--trials {num_trials} cannot tell a factor of 2 in the learning rate apart: at least {MIN_TRIALS}"
-            " (the start, its neighbours, and one more on the open side)"
-        )
+    require_trials(num_trials)
     counts = [num_trials] if num_trials is not None else range(USUAL_TRIALS, MIN_TRIALS - 1, -1)
     found = [_priced(run_samples, samples_per_s, count, frac) for frac, count in _choices(counts)]
     if budget_s is None:
@@ -52,6 +48,19 @@ def plan_budget(
         f" {format_duration(least.seconds or 0)} here. Give --budget {math.ceil((least.seconds or 0) / 60)}min,"
         " or keep the rule's learning rate"
     )
+
+
+def require_trials(num_trials: int | None) -> None:
+    """Refuse a search that could not tell a factor of 2 apart, however long it takes.
+
+    Raises:
+        UsageError: with the smallest number that could.
+    """
+    if num_trials is not None and num_trials < MIN_TRIALS:
+        raise UsageError(
+            f"--trials {num_trials} cannot tell a factor of 2 in the learning rate apart: at least {MIN_TRIALS}"
+            " (the start, its neighbours, and one more on the open side)"
+        )
 
 
 def _choices(counts: "range | list[int]") -> list[tuple[float, int]]:
