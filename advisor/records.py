@@ -450,29 +450,6 @@ class Dataset:
 
 
 @record
-class Cost:
-    """Money, in whatever unit the price was given."""
-
-    price_per_hour: Claim
-    run: Claim
-
-
-@record
-class Sessions:
-    """A run where the machine is taken away after a while: how far each session comes.
-
-    ``checkpoint_every_samples``: how often to save, so that little is lost with a session. ``ends_at_samples``: what
-    was seen and saved when each of the first sessions ends.
-    """
-
-    session_s: Claim
-    images_per_session: Claim
-    num_sessions: Claim
-    checkpoint_every_samples: int | None = None
-    ends_at_samples: tuple[int, ...] = ()
-
-
-@record
 class Exposure:
     """How often the run sees each item, and after how many samples a generative network may begin to copy them."""
 
@@ -627,6 +604,27 @@ class Advice:
     def present(self) -> Option:
         """The option that keeps the present setting."""
         return next(option for option in self.options if option.id == "keep")
+
+
+@record
+class Refusal:
+    """A card on which the step cannot be had, and why."""
+
+    gpu: str
+    message: str
+
+
+@record
+class Advices:
+    """One step on several cards."""
+
+    schema: Literal["cfgadvise.advices/1"] = "cfgadvise.advices/1"
+    advices: tuple[Advice, ...]
+    refused: tuple[Refusal, ...] = ()
+
+    def to_json(self) -> str:
+        """The JSON that ``cfgadvise recommend --gpu A --gpu B --json`` prints."""
+        return schema.to_json(self)
 
 
 # ---- what a run says ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from trainer.data import Pictures, load_pictures, split_pictures
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
 from trainer.folder import open_run
+from trainer.health.monitor import Health
 from trainer.occasions import Observers
 from trainer.plan import plan_config, survey
 from trainer.run import Run
@@ -228,49 +230,64 @@ def faults(names: list[str]) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def cost(rounds: int, samples: int) -> dict[str, Any]:
-    """Time of a run without and with checks: pairs, each in random order; training and validation alone."""
-    pairs = []
+def cost(rounds: int, stop_at: int) -> dict[str, Any]:
+    """Processor time of the first part of a run without and with checks: pairs, each in random order."""
+    pairs, shares = [], []
     random = np.random.default_rng(0)
     for _ in range(rounds):
         times_s: dict[bool, float] = {}
         for watch in random.permutation([False, True]).tolist():
             with tempfile.TemporaryDirectory() as folder:
-                times_s[watch] = _cpu_time_s(Path(folder) / "run", samples, watch)
+                times_s[watch], inside_s = _cpu_times_s(Path(folder) / "run", stop_at, watch)
+            if watch:
+                rest_s = times_s[watch] - sum(inside_s.values())
+                shares.append({name: spent_s / rest_s for name, spent_s in inside_s.items()})
         pairs.append(times_s[True] / times_s[False])
-        print(f"with / without: {pairs[-1]:.4f}", file=sys.stderr, flush=True)
+        print(f"with / without: {pairs[-1]:.4f}, inside the checks: {shares[-1]}", file=sys.stderr, flush=True)
     return {
         "rounds": rounds,
-        "samples": samples,
+        "samples": stop_at,
         "ratios": pairs,
         "median_ratio": statistics.median(pairs),
-        "low": min(pairs),
-        "high": max(pairs),
+        "shares_inside_the_checks": shares,
+        "median_share": statistics.median(sum(one.values()) for one in shares),
     }
 
 
-def _cpu_time_s(folder: Path, samples: int, watch: bool) -> float:
-    """Processor seconds of a whole run up to its last validation."""
-    import time
-
-    started_s = 0.0
-    ended_s = 0.0
+def _cpu_times_s(folder: Path, stop_at: int, watch: bool) -> tuple[float, dict[str, float]]:
+    """Processor seconds from the first step to ``stop_at`` samples, and those of them spent inside the checks."""
+    ended_s, inside_s = [0.0], dict.fromkeys(("start", "stepped", "reported", "validated"), 0.0)
 
     def on_progress(progress: Any) -> None:
-        nonlocal ended_s
-        ended_s = time.process_time()
+        ended_s[0] = time.process_time()
+        if progress.samples >= stop_at:
+            raise _Enough
 
-    config, _ = plan_config(survey("digits"), "cpu", {"seed": 1, "samples": samples, "num_milestones": 1})
+    def clocked(name: str) -> Callable[..., Any]:
+        function = getattr(Health, name)
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            before_s = time.process_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                inside_s[name] += time.process_time() - before_s
+
+        return timed
+
+    config, _ = plan_config(survey("digits"), "cpu", {"seed": 1, "samples": SAMPLES, "num_milestones": 1})
     pictures = load_pictures("digits", config.image_size)
     split = split_pictures(pictures.labels, config.held_out_frac, config.seed)
-    with open_run(folder) as place, StopRequest() as stop:
+    with contextlib.ExitStack() as patches, open_run(folder) as place, StopRequest() as stop:
+        for name in inside_s:
+            patches.enter_context(mock.patch.object(Health, name, clocked(name)))
         observers = Observers(on_progress=on_progress, on_note=lambda note: None)
         run = Run(place, config, pictures, split, "cpu", observers, device_name="cpu", watch_health=watch)
         run.write_plan({}, None)
         started_s = time.process_time()
-        with mock.patch.object(Run, "_finish", lambda *_: None), mock.patch("trainer.occasions.Occasions.milestone"):
+        with contextlib.suppress(_Enough):
             run.execute(stop)
-    return ended_s - started_s
+    return ended_s[0] - started_s, inside_s
 
 
 def machine() -> dict[str, Any]:
@@ -293,7 +310,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="cases whose name begins so")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--samples", type=int, default=8000, help="of a run whose cost is measured")
+    parser.add_argument("--samples", type=int, default=4000, help="of a run of 40,000 whose cost is measured")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.cost:

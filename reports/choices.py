@@ -5,7 +5,7 @@ import math
 from advisor import units
 from advisor.records import Advice, Claim, Milestone, Note, Option
 from reports import charts, schedule
-from reports.blocks import Block, Bullet, Bullets, Code, Column, Heading, Line, Paragraph, Section, Table, say
+from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Heading, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text, config_lines, per_item, reasons_of, run_steps, same_setting
 from reports.run import RunView
 from reports.wording import Wording, exact
@@ -130,6 +130,7 @@ def performance(advice: Advice, w: Wording) -> Section:
         (m.name_steps_per_epoch, w.count(exact(best.steps_per_epoch))),
         (m.name_same_progress, w.percent(best.time_to_same_progress)),
     ]
+    named += _terms(advice, w)
     columns = (
         Column(title=m.column_metric, numeric=False),
         Column(title=m.column_value),
@@ -137,6 +138,22 @@ def performance(advice: Advice, w: Wording) -> Section:
     )
     rows = tuple(((name,), (figure,), (figure.interval or "-",)) for name, figure in named)
     return Section(id="performance", title=m.section_performance, blocks=(Table(columns=columns, rows=rows),))
+
+
+def _terms(advice: Advice, w: Wording) -> list[tuple[str, Figure]]:
+    """What the run costs, and how it is cut into sessions, where that was asked for."""
+    m, cost, sessions = w.messages, advice.cost, advice.sessions
+    found = [] if cost is None else [(m.name_cost, w.loss(cost.run))]
+    if sessions is None:
+        return found
+    length = w.duration(sessions.session_s).text
+    every = Claim(value=sessions.checkpoint_every_samples, basis="rule", source="2 % of a session")
+    return [
+        *found,
+        (m.name_session_samples.format(session=length), w.count(sessions.images_per_session)),
+        (m.name_sessions.format(session=length), w.count(sessions.num_sessions)),
+        (m.name_checkpoint_every, w.count(every)),
+    ]
 
 
 def milestones(advice: Advice, run: RunView | None, w: Wording) -> Section:

@@ -61,7 +61,7 @@ def _buckets(found: RunHealth, w: Wording) -> Table:
         *(Column(title=titles[name]) for name in shown),
         Column(title=m.column_skill),
     )
-    rows = []
+    rows: list[tuple[Line, ...]] = []
     for k, error in enumerate(found.errors):
         baselines = [_figure(_at(found.baselines[name], k), w) for name in shown]
         rows.append(((str(k + 1),), (_figure(error, w),), *((one,) for one in baselines), (_skill(found, k, w),)))

@@ -228,6 +228,8 @@ def apply_advice(
         "beta1": (option.betas[0].value, f"{option.betas[0].basis}: {option.betas[0].source}"),
         "beta2": (option.betas[1].value, f"{option.betas[1].basis}: {option.betas[1].source}"),
     }
+    if advice.sessions is not None:
+        advised["checkpoint_every_samples"] = (advice.sessions.checkpoint_every_samples, "2 % of a session")
     taken = {key: pair for key, pair in advised.items() if key not in given and pair[0] is not None}
     return (
         dict(values) | {key: value for key, (value, _) in taken.items()},

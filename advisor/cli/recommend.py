@@ -9,6 +9,14 @@ import typer
 
 from advisor.cli.answers import FORMATS, emitter, report_files, write_report
 from advisor.cli.apply import complete_from_file, read_own_settings, show_change
+from advisor.cli.cards import (
+    answer_cards,
+    compare_cards,
+    price_of_each,
+    require_comparable,
+    session_seconds,
+    with_terms,
+)
 from advisor.cli.context import print_answer, print_progress, require_choice
 from advisor.cli.subject import (
     DEFAULT_PRESET,
@@ -35,7 +43,8 @@ def recommend(
     ] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda:N or a GPU's UUID.")] = "auto",
     gpu: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Predict for this card, which need not be here: 'Tesla P100'.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Predict for this card, which need not be here; several are compared."),
     ] = None,
     workload: Annotated[
         str | None, typer.Option(metavar="FILE.py:FUNC", help="Your own training step; else a preset of the trainer.")
@@ -59,6 +68,15 @@ def recommend(
     goal: Annotated[
         str, typer.Option(metavar="balanced|time|memory", help="A change for 5 %, for any gain, or for less memory.")
     ] = "balanced",
+    price_per_hour: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="X", help="What an hour costs; also say what the run does. One for each --gpu, or for all."
+        ),
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="9h", help="Length of a session that is then cut off; plan the run in them.")
+    ] = None,
     noise_scale: Annotated[
         bool | None,
         typer.Option(
@@ -97,21 +115,34 @@ def recommend(
     given["accumulation"] = 1 if given["accumulation"] is None else given["accumulation"]
     _require_setting(given["micro_batch"], given["accumulation"], given["lr"], max_batch)
     files = report_files(report or [], out)
-    if gpu is not None and device != "auto":
+    cards, prices, session_s = gpu or [], price_of_each(price_per_hour, len(gpu or [])), session_seconds(session)
+    if len(cards) > 1:
+        require_comparable({"--emit": emit is not None, "--apply": own is not None, "--out": out is not None})
+    if cards and device != "auto":
         raise UsageError("--gpu and --device exclude each other: --gpu is for a card that is not here")
     if workload is not None and preset is not None:
         raise UsageError("--workload and --preset exclude each other: which step is to be measured?")
     if workload is not None:
         arguments = own_arguments(workload, given, count_dataset(dataset_size, data))
     elif data is not None and dataset_size is None:
-        arguments = data_arguments(data, device, gpu, {**given, "preset": preset, "precision": precision})
+        arguments = data_arguments(
+            data, device, cards[0] if cards else None, {**given, "preset": preset, "precision": precision}
+        )
     else:
         dataset = count_dataset(dataset_size, data)
         arguments = preset_arguments(preset or DEFAULT_PRESET, precision, given, dataset)
     arguments["memory_budget_bytes"] = _parse_budget(memory_budget)
     arguments |= {"noise_scale": noise_scale, "use_cache": not no_cache}
     arguments["run_samples"] = run_samples(samples, steps, epochs, arguments)
-    advice = _advise({"device": device, "gpu": gpu} | arguments, max_batch, cast("Goal", goal))
+
+    def advise_on(card: str | None, k: int) -> "Advice":
+        advice = _advise({"device": device, "gpu": card} | arguments, max_batch, cast("Goal", goal))
+        return with_terms(advice, prices[k], session_s)
+
+    if len(cards) > 1:
+        answer_cards(compare_cards(cards, advise_on), files, as_json=as_json)
+        return
+    advice = advise_on(cards[0] if cards else None, 0)
     for path in files:
         write_report(path, advice)
     if own is not None:

@@ -351,6 +351,17 @@ class Messages:
     page_table: str
     page_picture_unreadable: str
     page_chosen: str
+    cards_title: str
+    section_cards: str
+    column_card: str
+    column_cost: str
+    column_sessions: str
+    cards_clear: str
+    cards_unclear: str
+    name_cost: str
+    name_session_samples: str
+    name_sessions: str
+    name_checkpoint_every: str
     compare_title: str
     compare_legend: str
     compare_settings: str

@@ -22,10 +22,6 @@ REASONS: dict[str, str] = {
         "预测单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
         "没有超出预测误差、且大于 {min_gain:percent} 的提升。"
     ),
-    "within_forecast": (
-        "预测单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
-        "没有超出预测误差、且大于 {min_gain:percent} 的提升。"
-    ),
     "throughput": "每秒 {samples_per_s:count} 个样本，原来 {present_samples_per_s:count} 个。",
     "fits": "{memory}峰值 {peak_bytes:bytes}，占可用的 {budget_bytes:bytes} 的 {share:percent}。",
     "more_memory": "{memory}峰值 {peak_bytes:bytes}，原来 {present_bytes:bytes}，占用增加。",
@@ -228,18 +224,6 @@ NOTES: dict[str, str] = {
     ),
     "search_of_short_runs": (
         "这个学习率来自全程 {share:percent} 长度的训练：整个训练的最优值可能更低，在 {low:lr} ~ {lr:lr} 之间。"
-    ),
-    "predicted_step": (
-        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据这块显卡上实测过的算子，均给出 90% 区间。"
-        "长时间训练之前，请在那台机器上运行同一条命令。"
-    ),
-    "predicted_step_alike": (
-        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算。这块显卡没有实测过的算子，用时借助同类显卡估计，"
-        "90% 区间较宽。长时间训练之前，请在那台机器上运行同一条命令。"
-    ),
-    "host_bound": (
-        "按现有配置，{gpu} 要等主机：主机启动算子的时间约为显卡计算时间的 {ratio:ratio} 倍。"
-        "换更快的 CPU、用 torch.compile 或 CUDA graph 会有帮助；加大单次批量几乎不增加用时。"
     ),
     "predicted_step": (
         "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据这块显卡上实测过的算子，带 90% 区间。"

@@ -30,6 +30,9 @@ SOURCES: dict[str, str] = {
     r"predicted step-time ratio x bounds over every gradient noise scale \((.+)\)": (
         r"预测单步时间之比 × 任意梯度噪声尺度下的界 (\1)"
     ),
+    r"2 % of a session": "会话的 2%",
+    r"--price-per-hour": "--price-per-hour",
+    r"--session": "--session",
     r"time of the run x price per hour": "总用时 × 每小时价格",
     r"samples a second x (\S+) s, down to a checkpoint every (\d+) samples": (
         r"每秒样本数 × \1 秒，退到最近的检查点（每 \2 个样本一个）"

@@ -27,7 +27,8 @@ def bucket_means(values: Floats, bucket: NDArray[np.int64]) -> Floats:
     """Mean of the values of each bucket; NaN where there is none: ``[K]``."""
     count = np.bincount(bucket, minlength=NUM_BUCKETS)
     total = np.bincount(bucket, weights=values, minlength=NUM_BUCKETS)
-    return np.divide(total, count, out=np.full(NUM_BUCKETS, math.nan), where=count > 0)
+    means: Floats = np.divide(total, count, out=np.full(NUM_BUCKETS, math.nan), where=count > 0)
+    return means
 
 
 # ---- pairs --------------------------------------------------------------------------------------
@@ -75,7 +76,8 @@ def final_error(now: Floats, before: Floats, samples: int, samples_before: int, 
     """
     fastest = max(1e-12, float(now.mean()) - z * paired(now, before).standard_error)
     ratio = min(1.0, fastest / float(before.mean()))
-    return fastest * ratio ** (math.log(total / samples) / math.log(samples / samples_before))
+    doublings = math.log(total / samples) / math.log(samples / samples_before)
+    return fastest * math.pow(ratio, doublings)
 
 
 # ---- series -------------------------------------------------------------------------------------

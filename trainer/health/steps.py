@@ -7,6 +7,7 @@ Shapes: S steps, B samples of a step, K noise buckets, N training items.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -166,7 +167,7 @@ class StepChecks:
         scale_K = np.where(mean_K > 0, mean_K, 1.0)
         return float(np.mean(np.concatenate([step.loss_B for step in recent]) / scale_K[chosen]))
 
-    def non_finite(self, name_of: list[str]) -> Note | None:
+    def non_finite(self, name_of: Sequence[str]) -> Note | None:
         """The first step that was not finite, with its items."""
         self.read()
         bad = next((step for step in self._seen if not step.is_finite), None)
