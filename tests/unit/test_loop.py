@@ -173,6 +173,16 @@ def test_a_run_reports_validates_and_saves_when_due():
     assert sum(call.num_steps for call in notes.calls if hasattr(call, "num_steps")) == 10
 
 
+def test_a_reason_to_stop_early_ends_the_run_after_a_checkpoint():
+    config = small_config(samples=3200, num_milestones=1)
+    state, notes, said = small_state(config), _Notes(), Note(id="stop_plateau", text="flat")
+    due = notes.due()
+    due.stop_reason = lambda: said if state.samples_seen >= 320 else None
+    train(Stepper(state, small_data(), config), state, config, due, StopRequest())
+    assert state.samples_seen == 320
+    assert notes.calls[-2:] == ["checkpoint", said]
+
+
 def test_a_signal_ends_the_run_after_a_saved_step():
     config = small_config(samples=3200)
     state = small_state(config)
