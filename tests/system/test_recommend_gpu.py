@@ -39,7 +39,7 @@ def test_every_figure_of_memory_and_time_is_predicted_with_an_interval(own_step:
     run = recommend(*SETTING, "--gpu", "Tesla P100", "--workload", own_step, "--json")
     assert run.returncode == 0, run.stderr
     advice = schema.from_json(Advice, run.stdout, where="stdout")
-    assert (advice.recommended.id, advice.recommended.micro_batch, advice.optimizer_steps_run) == ("keep", 8, 0)
+    assert (advice.recommended.id, advice.recommended.micro_batch, advice.optimizer_steps_run) == ("no_accumulation", 16, 0)
     assert advice.device.name.startswith("Tesla P100")
     for option in advice.options:
         peak = option.peak_reserved_bytes
@@ -53,7 +53,7 @@ def test_every_figure_of_memory_and_time_is_predicted_with_an_interval(own_step:
         )
     assert all(one.elapsed_s.value is not None for one in advice.milestones)
     predicted = {one.micro_batch: one for one in advice.memory.predicted}
-    assert predicted[8].reserved_bytes == advice.recommended.peak_reserved_bytes.value
+    assert predicted[16].reserved_bytes == advice.recommended.peak_reserved_bytes.value
     safe = advice.memory.max_micro_batch
     assert predicted[safe].high <= advice.memory.budget_bytes
     assert advice.memory.breakdown.weights_bytes == 4_000_000
