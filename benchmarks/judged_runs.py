@@ -33,12 +33,13 @@ def train(out: Path, *, data: Path | None = None, **settings: Any) -> float:
 def judge(
     out: Path, *, every: int = 1, counts: list[tuple[float, int]], whole: bool = False, sweep: int = 0
 ) -> Evaluation:
-    """Judge each ``every``-th checkpoint, the last among them; those that are already judged alike are not done again.
+    """Judge each ``every``-th checkpoint, first and last among them; those that are judged alike are not done again.
 
     ``sweep`` is the number of pictures for each setting of the sweep with the chosen checkpoint; 0 leaves it out.
     """
     folder = RunFolder(out)
-    kept = sorted((samples_of(path) for path in list_checkpoints(folder.checkpoints)), reverse=True)[::every]
+    there = sorted((samples_of(path) for path in list_checkpoints(folder.checkpoints)), reverse=True)
+    kept = sorted({*there[::every], there[-1]}, reverse=True)
     evaluator = None
     for samples in reversed(kept):
         trained = load_trained(folder, str(samples), "cpu")

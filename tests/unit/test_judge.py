@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from advisor.errors import UsageError
 from advisor.records import Claim
 from reports.messages.zh_sources import source_in_chinese
 from trainer.data import Pictures, Split
@@ -23,6 +24,7 @@ from trainer.judge.intervals import (
 )
 from trainer.judge.judge import Judge
 from trainer.judge.likeness import KernelDistance
+from trainer.judge.spaces import load_encoder
 from trainer.latents import Pixels
 
 CLASSES = ("a", "b", "c", "d")
@@ -223,3 +225,33 @@ def test_small_differences_in_large_variation_get_the_classifier_that_sees_them(
     rings = random.normal(size=(300, 2))
     rings *= ((1 + 2 * labels) / np.linalg.norm(rings, axis=1))[:, None]
     assert better_classifier(rings, labels) == SVM
+
+
+# ---- a local network's features -----------------------------------------------------------------
+
+
+def test_a_folder_that_is_no_encoder_is_a_message(tmp_path):
+    with pytest.raises(UsageError, match=f"--features {tmp_path}"):
+        load_encoder(tmp_path)
+
+
+def test_a_local_network_judges_in_its_own_features(tmp_path, pictures):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.Dinov2Config(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    transformers.Dinov2Model(config).save_pretrained(tmp_path)
+    size = {"height": 28, "width": 28}
+    transformers.BitImageProcessor(do_resize=True, size=size, do_center_crop=False).save_pretrained(tmp_path)
+    encoder = load_encoder(tmp_path)
+    features = encoder(pictures.pixels[:40])
+    assert features.shape == (40, 32) and np.isfinite(features).all()
+    assert np.allclose(features[:5], encoder(pictures.pixels[:5]), atol=1e-5)
+    numbers = np.arange(len(pictures.labels))
+    split = Split(train=numbers[numbers % 3 != 0], held_out=numbers[numbers % 3 == 0])
+    judge = Judge(pictures, split, Pixels().encode(pictures.pixels), Pixels(), encoder=encoder)
+    found, _ = judged(judge, *striped(10, seed=6))
+    assert found.likeness.features == "a local network's features"
+    assert found.separability.classifier.endswith("a local network's features")
+    assert CJK.search(source_in_chinese(found.separability.classifier))
