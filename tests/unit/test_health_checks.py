@@ -164,7 +164,7 @@ WIENER = Baselines(zero=(1.0,) * 8, wiener=(0.5,) * 8, copier=None, floor=None)
 
 
 def learning_with(errors_at: dict[int, np.ndarray], **changes) -> LearningChecks:
-    config = small_config(**{"samples": 10_000, **changes})
+    config = small_config(**{"samples": 10_000, "micro_batch": 4, **changes})
     checks = LearningChecks(config, WIENER, np.full(64, 0.5), BUCKET_V)
     for samples, error_V in errors_at.items():
         checks.add(samples, error_V)
@@ -183,6 +183,14 @@ def test_a_pace_that_will_not_reach_the_linear_denoiser():
     assert high is not None and high.id == "lr_too_high" and high.values["statistic"] > 0.5
     assert learning_with({500: errors(0.9), 1000: errors(0.7, 1)}).pace(1.0) is None
     assert learning_with({100: errors(0.99), 200: errors(0.98, 1)}).pace(1.0) is None  # too early to say
+
+
+def test_nothing_is_said_of_the_first_hundred_steps():
+    rising = {200: errors(0.2), 300: errors(0.3, 1), 400: errors(0.4, 2)}
+    for samples in (300, 400):
+        checks = learning_with({key: value for key, value in rising.items() if key <= samples}, micro_batch=16)
+        assert checks.overfit() is None and checks.pace(1.0) is None and checks.plateau() is None
+        assert not checks.is_rising_at_high_noise
 
 
 def test_a_label_is_used_or_not():
@@ -222,7 +230,7 @@ def test_skill_is_what_was_removed_of_the_linear_error():
 
 def test_stopping_early_waits_for_the_decay():
     flat = {samples: errors(0.3, samples, 1e-5) for samples in (5000, 7000)}
-    config = small_config(samples=10_000)
+    config = small_config(samples=10_000, micro_batch=4)
     assert early_stop(config, learning_with(flat), 6900, lambda: None) is None
     said = early_stop(config, learning_with(flat), 7000, lambda: None)
     assert said is not None and said.id == "stop_plateau"

@@ -19,6 +19,7 @@ from trainer.health.statistics import NUM_BUCKETS, Floats, Paired, bucket_means,
 from trainer.schedule import ema_decay_at
 
 PACE_FROM_FRAC = 0.05  # the earlier of the two points whose power law is extended; before it lies the warm-up
+MIN_STEPS = 100  # the first steps shape the output's scale, and errors rise and fall with it
 Z_SURE = 4.0  # of tests that are repeated at every validation and in every bucket: 1 in 30,000 each
 Z_LABEL = 3.0
 SMALL_GAIN_FRAC = 0.01
@@ -99,6 +100,10 @@ class LearningChecks:
         self.history = [one for one in self.history if one.samples < samples]
         self.history.append(Validation(samples, error_V))
 
+    def _is_early(self) -> bool:
+        """Whether nothing can be said yet of what is learned."""
+        return not self.history or self.history[-1].samples < MIN_STEPS * self._config.effective_batch
+
     def skill(self) -> list[float | None]:
         """Share of the Wiener denoiser's error that the network has removed, by bucket."""
         if not self.history or self.baselines.wiener is None:
@@ -114,6 +119,8 @@ class LearningChecks:
 
         Which way the learning rate is wrong follows from how far the weights were moved.
         """
+        if self._is_early():
+            return None
         wiener = float(np.nanmean(self._wiener_V)) if np.isfinite(self._wiener_V).any() else math.nan
         now = self.history[-1]
         earlier = [one for one in self.history[:-1] if one.samples <= now.samples / 2 * 1.02]
@@ -133,6 +140,9 @@ class LearningChecks:
             lr=self._config.lr * (10 if too_low else 0.1),
         )
 
+    def _is_late_enough(self, samples: int) -> bool:
+        return not self._is_early() and samples >= 2 * PACE_FROM_FRAC * self._config.samples
+
     def label(self, null_V: Floats) -> Note | None:
         """Whether the network does better with the label than without it, tuple by tuple."""
         now = self.history[-1]
@@ -140,14 +150,14 @@ class LearningChecks:
         largest = (gain.mean + Z_LABEL * gain.standard_error) / float(now.error_V.mean())
         if gain.z >= Z_LABEL:
             self.label_is_used = True
-        elif now.samples >= 2 * PACE_FROM_FRAC * self._config.samples and largest <= SMALL_GAIN_FRAC:
+        elif self._is_late_enough(now.samples) and largest <= SMALL_GAIN_FRAC:
             self.label_is_used = False
             return alarm("label_ignored", statistic=gain.z, threshold=Z_LABEL, n=gain.n, limit=SMALL_GAIN_FRAC)
         return None
 
     def overfit(self) -> Note | None:
         """Whether the error, of a bucket or as a whole, has risen above its best twice running."""
-        if len(self.history) < 3:
+        if len(self.history) < 3 or self._is_early():
             return None
         now, rises = self.history[-1], list[tuple[Paired, int]]()
         for chosen in self._groups:
@@ -172,6 +182,8 @@ class LearningChecks:
 
     def plateau(self) -> Note | None:
         """Whether the 95 % interval of the relative change over a fifth of the run lies inside half a percent."""
+        if self._is_early():
+            return None
         now = self.history[-1]
         since = [one for one in self.history if one.samples <= now.samples - PLATEAU_SPAN_FRAC * self._config.samples]
         if not since:
