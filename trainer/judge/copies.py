@@ -86,7 +86,7 @@ class CopyCheck:
 def draw_pairs(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8], float]]) -> Image.Image:
     """Generated picture and nearest training picture side by side, with their ratio above; closest first."""
     num_rows = -(-len(pairs) // _PAIRS_A_ROW)
-    pair_w, pair_h = 2 * _TILE_PIXELS + 2 * _GAP, _HEAD + _TILE_PIXELS + _GAP
+    pair_w, pair_h = 2 * _TILE_PIXELS + 3 * _GAP, _HEAD + _TILE_PIXELS + _GAP
     sheet = Image.new("RGB", (_PAIRS_A_ROW * pair_w + _GAP, num_rows * pair_h + _GAP), "white")
     write = ImageDraw.Draw(sheet)
     for k, (made, real, ratio) in enumerate(pairs):
@@ -95,5 +95,5 @@ def draw_pairs(pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8], float]]) 
         write.text((left, top), f"{ratio:.2f}", "firebrick" if ratio < COPY_RATIO else "black")
         for place, pixels in enumerate((made, real)):
             tile = picture_image(pixels).resize((_TILE_PIXELS, _TILE_PIXELS), Image.Resampling.NEAREST)
-            sheet.paste(tile, (left + place * _TILE_PIXELS, top + _HEAD))
+            sheet.paste(tile, (left + place * (_TILE_PIXELS + _GAP // 2), top + _HEAD))
     return sheet
