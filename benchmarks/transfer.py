@@ -115,7 +115,7 @@ class Lab:
             "batch": batch,
             "rule": {"lr": lr, "beta2": beta2, "loss": by_rule},
             "constant": {"lr": tuned_lr, "beta2": BETA2, "loss": constant},
-            "retuned": {**best, "loss": best_loss},
+            "tuned_anew": {**best, "loss": best_loss},
             "rule_excess_frac": by_rule / best_loss - 1,
             "constant_excess_frac": constant / best_loss - 1,
             "rule_excess_by_seed_frac": differences,

@@ -21,9 +21,10 @@ from trainer.state import TrainState
 SHARES = (0.05, 0.2, 0.5)
 MAX_STEPS = 200  # the error of a window of 200 steps is about a tenth
 MAX_COST_FRAC = 0.02
-# What a watched step costs more: at most as much again where the batch has to be cut in two; else the norms of the
-# micro-batches' gradients. See docs/methods.md for what was measured.
-SPLIT_COST_FRAC, NORMS_COST_FRAC = 1.1, 0.2
+# What a watched step takes longer, at most: the norms of the micro-batches' gradients, and as much again as the step
+# itself where its batch has to be cut in two. docs/noise-scale.md says what was measured.
+NORMS_COST_FRAC = 0.7
+SPLIT_COST_FRAC = 1 + NORMS_COST_FRAC
 
 
 @record

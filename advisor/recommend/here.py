@@ -9,7 +9,7 @@ from advisor.recommend.advice import Evidence
 from advisor.recommend.case import Question, fill_in
 from advisor.recommend.largest import search_here
 from advisor.recommend.noise import noise_of, noise_remarks
-from advisor.recommend.options import Candidate, batch_candidates, more_accumulation
+from advisor.recommend.options import Candidate, batch_candidates, more_accumulation, speed_probe
 from advisor.recommend.remembered import Measured, age_remarks, recalled_or
 from advisor.recommend.searched import Searched
 from advisor.recommend.try_savers import measure_savers
@@ -82,8 +82,9 @@ def _measure(
             if question.max_batch is None or one.micro_batch <= question.max_batch
             if one is candidates[0] or searched is None or searched.allows(one, place.budget_bytes)
         ]
+        probe = speed_probe(candidates)
         campaign = measure_settings(
-            list(dict.fromkeys(layouts)),
+            list(dict.fromkeys([*layouts, *([probe] if probe else [])])),
             question.subject,
             place,
             timeout_s=question.timeout_s,

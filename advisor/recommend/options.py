@@ -43,6 +43,16 @@ def batch_candidates(present: tuple[int, int], goal: Goal) -> tuple[Candidate, .
     return tuple(found)
 
 
+def speed_probe(candidates: tuple[Candidate, ...]) -> tuple[int, int] | None:
+    """A layout to time beside candidates that are all without accumulation, which no fit of a step's time can do.
+
+    The present batch in two parts: without one such layout what a micro-batch costs and what a step costs are one.
+    """
+    if any(one.accumulation > 1 for one in candidates) or candidates[0].micro_batch % 2:
+        return None
+    return candidates[0].micro_batch // 2, 2
+
+
 def more_accumulation(setting: tuple[int, int]) -> Candidate | None:
     """The same effective batch from the next smaller micro-batch that divides it; ``None`` below 1."""
     micro_batch, accumulation = setting

@@ -29,9 +29,9 @@ def test_windows_cost_less_than_two_percent_and_do_not_touch(num_steps: int, is_
 
 
 def test_short_runs_have_fewer_windows() -> None:
-    assert plan_windows(900, is_accumulated=True) == ()
-    assert plan_windows(1_000, is_accumulated=True) == (NoiseWindow(first_step=200, num_steps=100),)
-    assert [one.first_step for one in plan_windows(2_500, is_accumulated=True)] == [500, 1250]
+    assert plan_windows(3_000, is_accumulated=True) == ()
+    assert plan_windows(3_500, is_accumulated=True) == (NoiseWindow(first_step=700, num_steps=100),)
+    assert [one.first_step for one in plan_windows(8_000, is_accumulated=True)] == [1600, 4000]
     assert [one.num_steps for one in plan_windows(100_000, is_accumulated=False)] == [200, 200, 200]
 
 
@@ -43,10 +43,10 @@ def test_a_watched_step_has_equal_parts(micro_batch: int, batch: int, size: int)
 
 
 class Watched:
-    """A run of 1,000 steps of the small net, of which 300 are done; its only window begins at 200."""
+    """Some steps of a run of 3,500 of the small net; its only window begins at 700."""
 
     def __init__(self, micro_batch: int, accumulation: int, *, start: int = 0) -> None:
-        self.config = small_config(micro_batch=micro_batch, accumulation=accumulation, samples=8_000)
+        self.config = small_config(micro_batch=micro_batch, accumulation=accumulation, samples=28_000)
         self.state = small_state(self.config)
         self.state.samples_seen = start * self.config.effective_batch
         self.stepper = Stepper(self.state, small_data(), self.config)
@@ -61,19 +61,19 @@ class Watched:
 
 
 def test_a_window_is_measured_once_and_the_weights_are_bit_for_bit_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Watched(4, 2, start=195)
+    run = Watched(4, 2, start=695)
     watched = run.go(110)
     (found,) = run.found
     assert found.num_steps == 100
     assert found.noise_scale is not None or found.refusal
     monkeypatch.setattr(noise, "plan_windows", lambda *_, **__: ())
-    other = Watched(4, 2, start=195)
+    other = Watched(4, 2, start=695)
     assert torch.equal(other.go(110), watched)
     assert other.found == []
 
 
 def test_a_run_that_starts_in_a_window_says_that_it_saw_too_little() -> None:
-    run = Watched(4, 2, start=260)
+    run = Watched(4, 2, start=760)
     run.go(50)
     (found,) = run.found
     assert (found.num_steps, found.noise_scale) == (40, None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from advisor.measure.timing import summarize
 from advisor.predict.speed import MAX_LOG_RMSE, NoSpeedFitError, SpeedFit, TimedSetting, fit_measurements, fit_speed
+from advisor.recommend.options import batch_candidates, speed_probe
 from advisor.records import Measurement, Speed, StepTime
 from advisor.schema import from_json, to_json
 
@@ -153,3 +154,20 @@ def test_settings_that_failed_take_no_part_and_the_summary_is_json() -> None:
     assert summary.beta_interval_s[0] <= summary.beta_s <= summary.beta_interval_s[1]
     with pytest.raises(NoSpeedFitError, match="1 different"):
         fit_measurements([measured[0], failed])
+
+
+@pytest.mark.parametrize("present", [(16, 1), (8, 2), (2, 1)])
+def test_what_is_timed_for_an_advice_tells_all_three_coefficients(present: tuple[int, int]) -> None:
+    candidates = batch_candidates(present, "balanced")
+    probe = speed_probe(candidates)
+    layouts = [(one.micro_batch, one.accumulation) for one in candidates] + ([probe] if probe else [])
+    seconds = {(b, a): a * (0.010 + 0.002 * b) + 0.005 for b, a in layouts}
+    times = {key: StepTime(median=s, low=0.99 * s, high=1.01 * s, n=20) for key, s in seconds.items()}
+    fit = fit_speed([TimedSetting(micro_batch=b, accumulation=a, step_s=time) for (b, a), time in times.items()])
+    assert (fit.alpha.value, fit.beta.value, fit.gamma.value) == pytest.approx((0.010, 0.002, 0.005), rel=1e-3)
+
+
+def test_nothing_more_is_timed_where_something_is_accumulated() -> None:
+    assert speed_probe(batch_candidates((8, 2), "balanced")) is None
+    assert speed_probe(batch_candidates((16, 1), "memory")) is None
+    assert speed_probe(batch_candidates((1, 1), "balanced")) is None
