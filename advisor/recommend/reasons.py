@@ -260,8 +260,8 @@ NOTES: dict[str, str] = {
         " The same refine command goes on from there; until then the learning rate stays."
     ),
     "search_of_short_runs": (
-        "The learning rate was found in trainings of {share:percent} of the run: that of the whole run may lie lower,"
-        " from {low:lr} to {lr:lr}."
+        "The learning rate was found in trainings of {share:percent} of the run: that of the whole run may lie"
+        " elsewhere between {low:lr} and {high:lr}."
     ),
     # ---- monitoring
     "loss_baseline": (

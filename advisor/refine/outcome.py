@@ -4,6 +4,7 @@ import dataclasses
 
 from advisor.recommend.reasons import note, reason
 from advisor.records import Advice, Claim, Finalist, Note, Option, Reason, Refinement
+from advisor.refine.verdict import SHORT_RUN_FACTOR
 
 
 def refined(advice: Advice, found: Refinement) -> Advice:
@@ -23,17 +24,13 @@ def refined(advice: Advice, found: Refinement) -> Advice:
 
 
 def measured_lr(found: Refinement) -> Claim:
-    """The winning learning rate, with how far down the run's own optimum may lie.
-
-    Optima of short trainings may lie above those of long ones, by up to the square root of the ratio of their
-    lengths (docs/methods.md); so that is the lower bound.
-    """
+    """The winning learning rate, with the factor by which optima of short trainings may lie off that of the run."""
     best = _finalist(found, found.lr)
     gain = "" if best.gain is None else f", validation loss {100 * best.gain:.2g} % below the start's"
     return Claim(
         value=found.lr,
-        low=found.lr * found.budget.proxy_frac**0.5,
-        high=found.lr,
+        low=found.lr / SHORT_RUN_FACTOR,
+        high=found.lr * SHORT_RUN_FACTOR,
         basis="measured",
         source=f"search {found.study}: {len(found.trials)} trainings of {100 * found.budget.proxy_frac:.0f} %"
         f" of the run, best of {len(found.finalists)} on {len(found.seeds)} fresh seeds{gain}",
@@ -78,6 +75,6 @@ def _warnings(found: Refinement) -> tuple[Note, ...]:
     if found.conclusion == "unfinished":
         warnings.append(note("search_unfinished", ended=len(found.trials), num_trials=found.budget.num_trials))
     if found.conclusion == "better":
-        low = found.lr * found.budget.proxy_frac**0.5
-        warnings.append(note("search_of_short_runs", share=found.budget.proxy_frac, lr=found.lr, low=low))
+        low, high = found.lr / SHORT_RUN_FACTOR, found.lr * SHORT_RUN_FACTOR
+        warnings.append(note("search_of_short_runs", share=found.budget.proxy_frac, low=low, high=high))
     return tuple(warnings)

@@ -10,6 +10,9 @@ from advisor.refine.records import Entry
 NUM_ERRORS = 2.0  # a difference below two standard errors is none
 # A learning rate 1.5 times off the optimum costs 0.5 to 1.1 % (docs/methods.md): a smaller gain is no other optimum.
 MIN_GAIN = 0.005
+# On the digits the optimum of 40 % of the run was half that of the whole run (benchmarks/refine.py), and elsewhere
+# 1.3 times it at 60 % (docs/methods.md): what is closer than this is not told apart by short trainings.
+SHORT_RUN_FACTOR = 2.0
 _NEAR_OCTAVES = 2.0  # where a parabola describes the loss
 _DISTINCT = 2**0.25  # finalists are further apart than this: closer ones cannot be told apart
 
@@ -94,19 +97,18 @@ def _standard_error(losses: Mapping[float, Sequence[float | None]]) -> float | N
 def least_gain(trials: Sequence[SearchTrial], proxy_frac: float) -> float:
     """The gain from which on another learning rate is believed to be better for the whole run, too.
 
-    The optimum of a shortened training may lie off that of the run by up to the square root of the ratio of their
-    lengths, to either side. A start at the run's optimum may then seem worse by the curvature of log loss over
-    log2 of the learning rate, times the square of that shift; the curvature is that of the search's own trainings.
+    The optimum of a shortened training may lie off that of the run, by about a factor of 2 to either side. A start at
+    the run's optimum may then seem worse by the curvature of log loss over log2 of the learning rate, times the square
+    of that shift; the curvature is that of the search's own trainings.
     """
     ended = [
         (math.log2(one.lr), math.log(one.loss)) for one in trials if one.loss is not None and not one.stopped_early
     ]
-    if not ended:
+    if not ended or proxy_frac >= 1:
         return MIN_GAIN
     best = min(ended, key=lambda point: point[1])
     near = [(x - best[0], y - best[1]) for x, y in ended if abs(x - best[0]) <= _NEAR_OCTAVES]
-    shift_octaves = 0.5 * math.log2(1 / proxy_frac)
-    return max(MIN_GAIN, _curvature(near) * shift_octaves**2)
+    return max(MIN_GAIN, _curvature(near) * math.log2(SHORT_RUN_FACTOR) ** 2)
 
 
 def _curvature(points: Sequence[tuple[float, float]]) -> float:

@@ -223,7 +223,7 @@ NOTES: dict[str, str] = {
         "重新执行同一条 refine 命令即可继续；在此之前学习率不变。"
     ),
     "search_of_short_runs": (
-        "这个学习率来自全程 {share:percent} 长度的训练：整个训练的最优值可能更低，在 {low:lr} ~ {lr:lr} 之间。"
+        "这个学习率来自全程 {share:percent} 长度的训练：整个训练的最优值可能在 {low:lr} ~ {high:lr} 之间的别处。"
     ),
     "predicted_step": (
         "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据这块显卡上实测过的算子，带 90% 区间。"

@@ -116,11 +116,11 @@ def test_noise_and_trifles_are_no_gain():
 
 
 def test_what_short_trainings_may_mistake_is_no_gain():
-    """A parabola of 4 % an octave squared; 40 % of the run may shift its optimum by half of log2(1 / 0.4) octaves."""
-    from math import exp, log2
+    """A parabola of 4 % an octave squared; short trainings may shift its optimum by one octave."""
+    from math import exp
 
     trials = [SearchTrial(lr=2.0**k, loss=0.2 * exp(0.04 * k * k)) for k in (-3, -2, -1, 0, 1, 2)]
-    assert least_gain(trials, 0.4) == pytest.approx(0.04 * (0.5 * log2(1 / 0.4)) ** 2)
+    assert least_gain(trials, 0.4) == pytest.approx(0.04)
     assert least_gain(trials, 1.0) == MIN_GAIN, "the whole run makes no such mistake"
     assert least_gain(trials[:1], 0.4) == MIN_GAIN
     found = judge({1e-3: (0.200, 0.210, 0.190), 2e-3: (0.197, 0.207, 0.187)}, 1e-3)
