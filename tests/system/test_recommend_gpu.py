@@ -39,7 +39,8 @@ def test_every_figure_of_memory_and_time_is_predicted_with_an_interval(own_step:
     run = recommend(*SETTING, "--gpu", "Tesla P100", "--workload", own_step, "--json")
     assert run.returncode == 0, run.stderr
     advice = schema.from_json(Advice, run.stdout, where="stdout")
-    assert (advice.recommended.id, advice.recommended.micro_batch, advice.optimizer_steps_run) == ("no_accumulation", 16, 0)
+    assert (advice.recommended.id, advice.recommended.micro_batch) == ("no_accumulation", 16)
+    assert advice.optimizer_steps_run == 0
     assert advice.device.name.startswith("Tesla P100")
     for option in advice.options:
         peak = option.peak_reserved_bytes

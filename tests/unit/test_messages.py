@@ -74,7 +74,9 @@ def test_chinese_prose_has_full_width_punctuation() -> None:
     assert {key: text for key, text in sentences.items() if HALF_WIDTH_AFTER_CJK.search(text)} == {}
 
 
-@pytest.mark.parametrize(("english", "chinese"), [(REASONS, ZH.reasons), ({**NOTES, **RUN_NOTES, **ALARMS, **STOPS}, ZH.notes)])
+@pytest.mark.parametrize(
+    ("english", "chinese"), [(REASONS, ZH.reasons), ({**NOTES, **RUN_NOTES, **ALARMS, **STOPS}, ZH.notes)]
+)
 def test_every_sentence_of_an_advice_has_its_chinese(english: dict[str, str], chinese: dict[str, str]) -> None:
     assert english.keys() == chinese.keys()
     for key, template in chinese.items():
