@@ -224,7 +224,7 @@ class Occasions:
         path = self._folder.samples / f"sample-{k}.png"
         storage.write_atomically(path, png_bytes(draw_grid(self._codec.decode(x_NCHW), classes)))
         if self._health is not None:
-            self._health.sampled(x_NCHW)
+            self._health.sampled(self._state.samples_seen, x_NCHW)
         self._journal.event("sample", self._state.samples_seen, path=f"samples/{path.name}", milestone=k)
         self._observers.on_note(note("samples_drawn", samples=self._state.samples_seen, path=str(path)))
         if self._state.samples_seen < self._config.samples:

@@ -78,7 +78,7 @@ ALARMS: dict[str, str] = {
     ),
     "samples_overdriven": (
         "生成的样本过饱和：取值的离散程度是真实图片的 {statistic:.2f} 倍，超过 {threshold:.2f}"
-        "（n = {n} 个样本，引导强度 {guidance:g}）。请调低引导强度：--set guidance=1.5。"
+        "（n = {n} 个样本，引导强度 {guidance:g}）。请调低引导强度。"
     ),
     "step_slower": (
         "训练变慢了：单步时间是开始时的 {statistic:.2f} 倍，连续 {n} 行日志无一例外；阈值 {threshold:.2f}。"

@@ -91,7 +91,7 @@ ALARMS: dict[str, str] = {
     ),
     "samples_overdriven": (
         "The samples are overdriven: their values spread {statistic:.2f} times as far as the pictures', more than"
-        " {threshold:.2f} (n = {n} samples, guidance {guidance:g}). Lower the guidance: --set guidance=1.5."
+        " {threshold:.2f} (n = {n} samples, guidance {guidance:g}). Lower the guidance."
     ),
     # ---- the machine
     "step_slower": (

@@ -20,7 +20,7 @@ from trainer.health.alarms import Alarms
 from trainer.health.baselines import compute_baselines
 from trainer.health.data import data_alarms, overdriven
 from trainer.health.errors import Validated
-from trainer.health.learning import LearningChecks, WeightSample
+from trainer.health.learning import MIN_STEPS, LearningChecks, WeightSample
 from trainer.health.machine import MachineChecks
 from trainer.health.statistics import Floats, bucket_means, bucket_of
 from trainer.health.steps import StepChecks
@@ -133,9 +133,10 @@ class Health:
         self.alarms(learning.plateau())
         self.alarms(steps.oscillation())
 
-    def sampled(self, x_NCHW: Tensor) -> None:
-        """Look at generated items, as the run's own guidance makes them."""
-        self.alarms(overdriven(x_NCHW, self._data.x_NCHW, self._config.guidance))
+    def sampled(self, samples: int, x_NCHW: Tensor) -> None:
+        """Look at generated items, as the run's own guidance makes them; without guidance it is not to blame."""
+        if self._config.guidance > 1 and samples >= MIN_STEPS * self._config.effective_batch:
+            self.alarms(overdriven(x_NCHW, self._data.x_NCHW, self._config.guidance))
 
     def non_finite(self) -> Note | None:
         """What is known of the step that was not finite, raised as an alarm."""
