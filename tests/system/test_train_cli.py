@@ -104,7 +104,7 @@ def test_evaluate_judges_every_checkpoint_and_best_is_the_chosen_one(finished, t
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found == json.loads((run / "evaluation.json").read_text())
-    assert [one["samples"] for one in found["checkpoints"]] == [480, 576, 768, 960]
+    assert [one["samples"] for one in found["checkpoints"]] == [576, 768, 960]  # the newest three are kept
     judged = found["checkpoints"][-1]["judgements"]
     assert [(one["guidance"], one["num_generated"]) for one in judged] == [(1.0, 30), (1.5, 30)]
     assert judged[0]["separability"]["accuracy"]["generated"]["value"] > 0.9  # three colours
