@@ -42,11 +42,11 @@ ALARMS: dict[str, str] = {
         "梯度尖峰：最近 {n} 步中有 {statistic} 步比中位数高出 6 个稳健标准差以上，允许 {threshold} 步。"
         "请降低学习率，或者找出混进来的异常图片。"
     ),
-    "clipping": (
+    "clipped_often": (
         "最近 {n} 步中有 {statistic:percent} 的梯度被裁剪，超过 {threshold:percent}：学习率规则不再成立。"
         "请降低学习率，或者调大 clip_norm。"
     ),
-    "oscillation": (
+    "loss_oscillates": (
         "loss 在震荡：各段均值上下摆动 {statistic:percent}，超过 {threshold:percent}；"
         "其方差是抽样本身所能解释的 {factor:.1f} 倍（n = {n} 段）。"
         "请把学习率减半，或者加长权重平均的半衰期。"
@@ -72,7 +72,7 @@ ALARMS: dict[str, str] = {
         "开始过拟合：留出图片的误差连续两次上升，在第 {bucket} 个噪声区间（共 8 个）升高 {statistic:.1f} 个标准误差，"
         "阈值 {threshold:.1f}（n = {n} 组）。请选用 {best_samples:count} 个样本之前的检查点；增加图片，或者停止训练。"
     ),
-    "plateau": (
+    "plateau_reached": (
         "验证误差停滞不前：在全程的五分之一内变化不超过 {statistic:percent}，低于 {threshold:percent}（n = {n} 组）。"
         "请让学习率衰减，或者就此停止。"
     ),

@@ -234,7 +234,7 @@ def test_stopping_early_waits_for_the_decay():
     assert early_stop(config, learning_with(flat), 6900, lambda: None) is None
     said = early_stop(config, learning_with(flat), 7000, lambda: None)
     assert said is not None and said.id == "stop_plateau"
-    judged = alarm("plateau", statistic=0, threshold=1, n=2)
+    judged = alarm("plateau_reached", statistic=0, threshold=1, n=2)
     assert early_stop(config, None, 100, lambda: judged) is judged
 
 

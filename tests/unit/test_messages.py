@@ -74,6 +74,11 @@ def test_chinese_prose_has_full_width_punctuation() -> None:
     assert {key: text for key, text in sentences.items() if HALF_WIDTH_AFTER_CJK.search(text)} == {}
 
 
+def test_no_two_notes_have_the_same_id() -> None:
+    found = [key for notes in (NOTES, RUN_NOTES, ALARMS, STOPS) for key in notes]
+    assert len(found) == len(set(found))
+
+
 @pytest.mark.parametrize(
     ("english", "chinese"), [(REASONS, ZH.reasons), ({**NOTES, **RUN_NOTES, **ALARMS, **STOPS}, ZH.notes)]
 )

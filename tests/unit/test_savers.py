@@ -21,9 +21,7 @@ from advisor.records import (
 from advisor.workload.description import Built
 
 MIB = 2**20
-BUILT = Built(
-    lr=1e-4, beta1=0.9, beta2=0.999, ema_decay=None, has_ema=False, clip_norm=None, tracking_costs_time=False
-)
+BUILT = Built(lr=1e-4, beta1=0.9, beta2=0.999, ema_decay=None, has_ema=False, clip_norm=None, tracking_costs_time=False)
 UNKNOWN = Claim(value=None, basis="user", source="test data")
 HOST = Host(
     os="Linux", cpu_name="Test CPU", num_cores=2, ram_total_bytes=None, ram_available_bytes=None,

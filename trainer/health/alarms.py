@@ -51,11 +51,11 @@ ALARMS: dict[str, str] = {
         "Gradient spikes: {statistic} of the last {n} steps were more than 6 robust standard deviations above the"
         " median, {threshold} may be. Lower the learning rate, or look for pictures that do not belong."
     ),
-    "clipping": (
+    "clipped_often": (
         "{statistic:percent} of the last {n} steps were clipped, more than {threshold:percent}: the rule for the"
         " learning rate does not hold. Lower the learning rate, or raise clip_norm."
     ),
-    "oscillation": (
+    "loss_oscillates": (
         "The loss oscillates: means of blocks of steps swing by {statistic:percent}, more than {threshold:percent};"
         " their variance is {factor:.1f} times what the draws explain (n = {n} blocks). Halve the learning rate, or"
         " take a longer weight average."
@@ -85,7 +85,7 @@ ALARMS: dict[str, str] = {
         " noise bucket {bucket} of 8, threshold {threshold:.1f} (n = {n} tuples). Prefer a checkpoint from before"
         " {best_samples:count} samples; take more pictures, or stop."
     ),
-    "plateau": (
+    "plateau_reached": (
         "The validation error stands still: it changed by {statistic:percent} or less over a fifth of the run, below"
         " {threshold:percent} (n = {n} tuples). Let the learning rate decay, or stop here."
     ),
@@ -109,18 +109,18 @@ ALARMS: dict[str, str] = {
 }
 
 # A cause, and the signs that follow from it: once the cause is known, they are not alarms of their own.
-_LEARNING = ("lr_too_high", "lr_too_low", "label_ignored", "overfit", "plateau", "samples_overdriven")
-_STEPS = ("gradient_spikes", "clipping", "oscillation")
+_LEARNING = ("lr_too_high", "lr_too_low", "label_ignored", "overfit", "plateau_reached", "samples_overdriven")
+_STEPS = ("gradient_spikes", "clipped_often", "loss_oscillates")
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "data_non_finite": tuple(ALARMS),
     "data_scale": (*_LEARNING, *_STEPS, "bucket_untrained", "ema_stuck", "non_finite_step"),
     "labels_unrelated": ("label_ignored",),
-    "copies_expected": ("plateau",),
+    "copies_expected": ("plateau_reached",),
     "order_stuck": (*_LEARNING, *_STEPS, "order_repeats", "bucket_untrained"),
-    "bucket_untrained": (*_LEARNING, "oscillation"),
+    "bucket_untrained": (*_LEARNING, "loss_oscillates"),
     "ema_stuck": _LEARNING,
     "lr_too_high": (*_LEARNING, *_STEPS),
-    "lr_too_low": (*_LEARNING, "clipping"),
+    "lr_too_low": (*_LEARNING, "clipped_often"),
     "non_finite_step": tuple(ALARMS),
 }
 

@@ -192,4 +192,4 @@ class LearningChecks:
         largest = (abs(change.mean) + Z_95 * change.standard_error) / float(since[-1].error_V.mean())
         if not largest <= PLATEAU_FRAC:
             return None
-        return alarm("plateau", statistic=largest, threshold=PLATEAU_FRAC, n=change.n)
+        return alarm("plateau_reached", statistic=largest, threshold=PLATEAU_FRAC, n=change.n)

@@ -107,7 +107,7 @@ class StepChecks:
         share = float(np.mean(np.array(norms) > self._config.clip_norm)) if len(norms) == SPIKE_STEPS else 0.0
         if share <= MAX_CLIPPED_FRAC:
             return None
-        return alarm("clipping", statistic=share, threshold=MAX_CLIPPED_FRAC, n=len(norms))
+        return alarm("clipped_often", statistic=share, threshold=MAX_CLIPPED_FRAC, n=len(norms))
 
     def untrained_bucket(self, expected_K: Floats) -> Note | None:
         """A bucket whose training loss is far below what its error and the configured weight foretell.
@@ -144,7 +144,7 @@ class StepChecks:
         if found is None or found.swing <= MAX_SWING_FRAC or found.chance >= OSCILLATION_CHANCE:
             return None
         return alarm(
-            "oscillation", statistic=found.swing, threshold=MAX_SWING_FRAC, n=found.num_blocks, factor=found.factor
+            "loss_oscillates", statistic=found.swing, threshold=MAX_SWING_FRAC, n=found.num_blocks, factor=found.factor
         )
 
     @staticmethod
