@@ -109,7 +109,7 @@ def ours(workload: dict[str, Any], limit_bytes: int) -> dict[str, Any]:
     started_s = time.perf_counter()
     found = find_largest(
         Subject(spec=SPEC, parameters={**workload, "limit_bytes": limit_bytes}),
-        Place(torch_device="cpu", environment={}, budget_bytes=limit_bytes),
+        Place(torch_device="cpu", environment={}, budget_bytes=None),  # the limited device itself refuses, no process
         Bounds(
             budget_bytes=limit_bytes,
             num_items=1_000_000,

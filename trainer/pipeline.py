@@ -67,9 +67,7 @@ def export(folder: Path, model: Denoiser, vae: Any, class_names: Sequence[str]) 
     """
     temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     part: dict[str, Any] = {"transformer" if isinstance(model, DiTTransformer2DModel) else "unet": model.eval()}
-    pipeline = ClassConditionalPipeline(
-        make_scheduler(), **part, vae=vae, class_names=list(class_names)
-    )
+    pipeline = ClassConditionalPipeline(make_scheduler(), **part, vae=vae, class_names=list(class_names))
     with storage.storage_errors(folder):
         pipeline.save_pretrained(temporary, safe_serialization=True)
         if folder.exists():

@@ -11,6 +11,7 @@ import math
 import os
 import random
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ _PRUNING_FRAC = 0.4  # of a training: before that, the order of learning rates i
 _LOCKED_S = 60.0  # how long SQLite waits for another worker's write
 _SLOTS_READY_S = 15.0
 _MAX_OPENINGS = 4
+_FILTERS = threading.RLock()
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped_early",
@@ -359,7 +361,7 @@ def _storage_errors(url: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     """Heartbeats and the retry are marked experimental; they are what this file is about."""
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():  # filters are of the whole process: one thread at a time
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
 

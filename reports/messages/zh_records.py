@@ -58,9 +58,7 @@ REASONS: dict[str, str] = {
     "recomputes_activations": "梯度检查点不保存激活，反向传播时重新计算：梯度不变。",
     "half_precision": "autocast 到 {precision}，多数激活的占用减半；权重和优化器仍为 float32。",
     "buys_batch": "启用后放得下单次批量 {micro_batch}，不启用则放不下。",
-    "checkpointing_price": (
-        "按规则，多做一次前向传播，单步用时最多增加三分之一（Chen et al., arXiv 1604.06174）。"
-    ),
+    "checkpointing_price": ("按规则，多做一次前向传播，单步用时最多增加三分之一（Chen et al., arXiv 1604.06174）。"),
     "about_as_fast": (
         "单步 {step_s:duration}，原来 {present_step_s:duration}（比值 {low:ratio} ~ {high:ratio}）："
         "没有超出测量噪声的差别。"

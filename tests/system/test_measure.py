@@ -134,7 +134,14 @@ def test_a_good_workload_is_described_and_takes_what_it_says(next_sandbox: Calla
     sandbox, num_features = next_sandbox(), 1_000_000
     built = sandbox.build(order(SYNTHETIC, num_features=num_features), timeout_s=120)
     assert built == Built(
-        lr=1e-4, beta1=0.9, beta2=0.99, ema_decay=0.999, has_ema=True, clip_norm=1.0, tracking_costs_time=True
+        lr=1e-4,
+        beta1=0.9,
+        beta2=0.99,
+        ema_decay=0.999,
+        has_ema=True,
+        clip_norm=1.0,
+        tracking_costs_time=True,
+        real_data=False,
     )
     assert isinstance(sandbox.step(tracks_memory=False, timeout_s=60), StepReport)
     report = sandbox.step(tracks_memory=True, timeout_s=60)

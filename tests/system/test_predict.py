@@ -129,8 +129,9 @@ def test_an_optimizer_made_before_the_move_and_shared_weights_are_followed(simul
 def test_memory_that_grows_with_the_square_is_fitted_with_the_square(simulation: Simulation) -> None:
     model = predict(simulation, "contrastive")
     assert model.fit.degree == 2
-    grown = model.at(8000).reserved_bytes / model.at(4000).reserved_bytes
-    assert 3.5 < grown < 4.1
+    smaller, larger = (model.replay(micro_batch) for micro_batch in (4000, 8000))
+    assert 3.5 < larger.peak_allocated_bytes / smaller.peak_allocated_bytes < 4.1
+    assert larger.peak_reserved_bytes > 3.5 * smaller.peak_reserved_bytes  # segments may fit worse or better
 
 
 def test_a_step_that_is_another_at_every_batch_is_refused(simulation: Simulation) -> None:
