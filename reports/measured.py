@@ -14,16 +14,20 @@ def measurements(advice: Advice, w: Wording) -> Section:
     blocks: list[Block] = []
     if advice.measurements:  # none for a card that is not here
         blocks += [Paragraph(line=(m.measured_how.format(memory=w.memory),)), _measured_table(advice, w)]
-    spent = say(
+        blocks.append(Paragraph(line=_spent(advice, w)))
+    blocks += charts.memory(advice, w) + charts.speed(advice, w)
+    blocks += _predicted_memory(advice, w) + _breakdown(advice, w) + _speed_fit(advice, w)
+    return Section(id="measurements", title=m.section_measurements.format(memory=w.memory), blocks=tuple(blocks))
+
+
+def _spent(advice: Advice, w: Wording) -> Line:
+    m = w.messages
+    return say(
         m.measured_spent,
         steps=w.count(Claim(value=advice.optimizer_steps_run, basis="measured", source="optimizer_steps_run")),
         ooms=w.count(Claim(value=advice.oom_count, basis="measured", source="oom_count")),
         elapsed=w.duration(Claim(value=advice.elapsed_s, basis="measured", source="elapsed_s")),
     )
-    blocks.append(Paragraph(line=spent))
-    blocks += charts.memory(advice, w) + charts.speed(advice, w)
-    blocks += _predicted_memory(advice, w) + _breakdown(advice, w) + _speed_fit(advice, w)
-    return Section(id="measurements", title=m.section_measurements.format(memory=w.memory), blocks=tuple(blocks))
 
 
 def _measured_table(advice: Advice, w: Wording) -> Table:
@@ -99,11 +103,14 @@ def _breakdown(advice: Advice, w: Wording) -> list[Block]:
         return []
     columns = (Column(title=m.column_part.format(memory=w.memory), numeric=False), Column(title=m.column_size))
     rows = tuple(((name,), (w.bytes(claim),)) for name, claim in known)
-    return [Paragraph(line=(m.breakdown.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
+    said = m.breakdown if parts.fragmentation_bytes is None else m.breakdown_at
+    return [Paragraph(line=(said.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
 
 
 def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
     m, speed = w.messages, advice.speed
+    if not advice.measurements:  # a card that is not here: the times of the options are not a fit's
+        return []
     if speed.alpha_s is None or speed.beta_s is None or speed.gamma_s is None:
         return [Paragraph(line=(m.speed_no_fit,))]
     alpha, beta, gamma = (

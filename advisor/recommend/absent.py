@@ -55,7 +55,7 @@ def advise_for(forecast: Forecast) -> Advice:
         optimizer_steps_run=0,
         oom_count=0,
         elapsed_s=case.elapsed_s,
-        memory=_memory(forecast, tuple(one.micro_batch for one in options)),
+        memory=_memory(forecast, tuple(one.micro_batch for one in options), recommended.micro_batch),
         speed=Speed(),
         noise_scale=None,
         recommended=recommended,
@@ -212,8 +212,8 @@ def _reasons(one: Appraisal, present: Appraisal, forecast: Forecast) -> tuple[Re
     return tuple(x for x in found if x is not None)
 
 
-def _memory(forecast: Forecast, micro_batches: tuple[int, ...]) -> Memory:
-    breakdown: Breakdown = forecast.model.breakdown(forecast.card, max(2, forecast.safe))
+def _memory(forecast: Forecast, micro_batches: tuple[int, ...], recommended: int) -> Memory:
+    breakdown: Breakdown = forecast.model.breakdown(forecast.card, recommended)
     return Memory(
         max_micro_batch=forecast.safe or None,
         budget_bytes=forecast.budget_bytes,

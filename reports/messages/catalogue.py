@@ -147,6 +147,7 @@ class Messages:
     outcomes: Mapping[str, str]
     predicted_memory: str
     breakdown: str
+    breakdown_at: str
     part_weights: str
     part_gradients: str
     part_optimizer: str

@@ -156,6 +156,7 @@ EN = Messages(
     },
     predicted_memory="Predicted peak {memory} of micro-batches that were not run:",
     breakdown="Where the {memory} goes. Only the activations grow in proportion to the batch:",
+    breakdown_at="Where the {memory} goes at the recommended batch. Only activations grow in proportion to it:",
     part_weights="Weights",
     part_gradients="Gradients",
     part_optimizer="Optimizer state",

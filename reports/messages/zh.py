@@ -73,7 +73,7 @@ ZH = Messages(
     column_wiener="线性去噪器",
     column_copier="完美复制者",
     column_floor="训练下限",
-    column_skill="技能",
+    column_skill="相对改进",
     column_name="名称",
     column_grid="样本图",
     column_time_predicted="预估时间",
@@ -150,6 +150,7 @@ ZH = Messages(
     },
     predicted_memory="没有实跑的批量，{memory}峰值预估如下：",
     breakdown="{memory}用在哪里。只有激活值与批量成正比：",
+    breakdown_at="{memory}用在哪里（工作区和碎片按推荐的批量计）。只有激活值与批量成正比：",
     part_weights="权重",
     part_gradients="梯度",
     part_optimizer="优化器状态",
@@ -340,7 +341,7 @@ ZH = Messages(
     ),
     health_baselines=(
         "以下各列由数据算出：恒为零的预测；最好的线性去噪器；把训练样本全部背下来的网络，在留出样本上和在训练样本上的误差"
-        "（训练误差不可能低于后者）。技能是网络所消除的误差占线性去噪器误差的比例。"
+        "（训练误差不可能低于后者）。相对改进是指网络比线性去噪器少犯的误差所占的比例。"
     ),
     section_quality="质量：生成样本有没有用",
     quality_how=("分类器为{classifier}，用 {test} 个留出的真实样本测试；生成样本没有使用引导。"),

@@ -58,6 +58,7 @@ def test_every_figure_of_memory_and_time_is_predicted_with_an_interval(own_step:
     safe = advice.memory.max_micro_batch
     assert predicted[safe].high <= advice.memory.budget_bytes
     assert advice.memory.breakdown.weights_bytes == 4_000_000
+    assert advice.memory.breakdown.fragmentation_bytes < advice.recommended.peak_reserved_bytes.value  # at its batch
     assert {"predicted_step", "largest_safe"} <= {one.id for one in advice.warnings}
 
 
