@@ -4,7 +4,9 @@ matplotlib is imported when the first chart is drawn. It draws what a page canno
 data; legend and title are the page's own text.
 """
 
+import importlib
 import io
+import os
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,7 @@ _STYLE: Any = {  # matplotlib's type of it lists every key of one release
 
 def draw(chart: Chart, name: str) -> str:
     """The chart as an ``<svg>`` element; ``name`` keeps its ids apart from those of other charts."""
+    _load_matplotlib()
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -58,6 +61,21 @@ def draw(chart: Chart, name: str) -> str:
         _fill(axes, chart)
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inlined(stream.getvalue(), name, chart.alt)
+
+
+def _load_matplotlib() -> None:
+    """Import it, also where the shell names a window to draw in that is not installed here.
+
+    A notebook hands its ``MPLBACKEND`` on to the commands of its cells, which may live in another environment.
+    """
+    try:
+        importlib.import_module("matplotlib")
+    except ValueError:
+        named = os.environ.pop("MPLBACKEND", "")
+        try:
+            importlib.import_module("matplotlib")
+        finally:
+            os.environ["MPLBACKEND"] = named
 
 
 def _fill(axes: "Axes", chart: Chart) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import io
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -263,6 +264,18 @@ def test_a_notebook_shows_a_run_in_a_frame_of_its_own(run: RunView) -> None:
     frame = Parsed(run._repr_html_()).attributes("iframe")
     assert len(frame) == 1
     assert (frame[0]["srcdoc"] or "").startswith("<!DOCTYPE html>")
+
+
+def test_a_cell_of_a_notebook_draws_where_its_window_is_not_installed(run: RunView) -> None:
+    code = (
+        "import sys; from pathlib import Path; from reports.html import whole_page; from reports.run import read_run;"
+        "run = read_run(Path(sys.argv[1])); assert '<svg' in whole_page(run.advice, run, 'en')"
+    )
+    environment = {**os.environ, "MPLBACKEND": "module://not_installed_here.backend_inline"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.folder)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_page_is_made_without_torch_and_soon(run: RunView) -> None:
