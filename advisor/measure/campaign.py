@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from advisor.measure.drift import Drift, clear_drift
 from advisor.measure.messages import BuildOrder, Built, Failure, StepReport
 from advisor.measure.sandbox import Sandbox
 from advisor.measure.timing import interleave, paired_ratio, summarize
@@ -50,11 +51,15 @@ class Point:
 
 @record
 class Campaign:
-    """All settings that were asked for, the present one first, in the order of asking."""
+    """All settings that were asked for, the present one first, in the order of asking.
+
+    ``drift``: how the step time changed while it was measured, where that is clear.
+    """
 
     points: tuple[Point, ...]
     built: Built | None
     interleaved: bool
+    drift: Drift | None = None
 
 
 def measure_settings(
@@ -98,6 +103,7 @@ def measure_settings(
             points=tuple(trial.point(present) for trial in trials if trial.was_run),
             built=present.built,
             interleaved=len(groups) == 1,
+            drift=clear_drift([[trial.durations_s for trial in group] for group in groups]),
         )
 
 

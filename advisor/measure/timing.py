@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
+from advisor.measure.drift import variance_factor
 from advisor.records import StepTime
 
 Key = TypeVar("Key", bound=Hashable)
@@ -19,9 +20,16 @@ SECONDS_PER_SETTING = 3.0
 
 
 def summarize(durations_s: Sequence[float]) -> StepTime:
-    """Median of the durations and its interval (95 %, or all of them while they are few)."""
+    """Median of the durations and its interval (95 %, or all of them while they are few).
+
+    Rounds that clearly resemble the last one say less than independent ones: the interval is then wider, as if there
+    were fewer of them (on a scale of ratios, so that it stays above zero).
+    """
     low, high = median_interval(durations_s)
-    return StepTime(median=statistics.median(durations_s), low=low, high=high, n=len(durations_s))
+    median, wider = statistics.median(durations_s), math.sqrt(variance_factor(durations_s))
+    if wider > 1 and low > 0:
+        low, high = median * (low / median) ** wider, median * (high / median) ** wider
+    return StepTime(median=median, low=low, high=high, n=len(durations_s))
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from advisor.recommend.reasons import note
 from advisor.recommend.savers import Present, Saver, saver_options
 from advisor.recommend.scaling import scale_setting
 from advisor.recommend.searched import Searched
+from advisor.recommend.timing_notes import timing_notes
 from advisor.recommend.traps import trap_notes
 from advisor.recommend.verdicts import (
     MIN_GAIN_FRAC,
@@ -278,7 +279,6 @@ def _slope(points: tuple[Point, ...]) -> int | None:
 
 def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tuple[Note, ...]:
     batch, num_items = recommended.effective_batch, evidence.case.dataset.num_items
-    timed = [p.measurement.step_s.n for p in evidence.campaign.points if p.measurement.step_s]
     steps, dropping = recommended.steps_per_epoch, steps_per_epoch_drop_last(num_items, batch)
     found = [
         note("present_does_not_fit", message=present.problem.text) if present.problem else None,
@@ -298,8 +298,7 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
         *trap_notes(evidence.campaign.built),
         note("not_searched") if evidence.searched is None else None,
         note("no_budget") if evidence.case.budget_bytes is None else None,
-        None if evidence.campaign.interleaved else note("not_interleaved"),
-        note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < 6 else None,
+        *timing_notes(evidence.campaign),
     ]
     searched = evidence.searched.notes(evidence.case.budget_bytes) if evidence.searched else []
     return (*evidence.case.notes, *searched, *(x for x in found if x is not None))

@@ -130,6 +130,17 @@ NOTES: dict[str, str] = {
         " a drift of the clock speed is not cancelled."
     ),
     "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
+    "step_time_rose": (
+        "Steps took {change:percent} longer at the end of the {num_rounds} timed rounds than at their beginning"
+        " (interval {low:percent} to {high:percent}): is the device throttling, or did another program begin? Settings"
+        " that were timed in turns remain comparable, the length of the run is uncertain. Measure again when it is"
+        " idle and cool."
+    ),
+    "step_time_fell": (
+        "Steps took {change:percent} less time at the end of the {num_rounds} timed rounds than at their beginning"
+        " (interval {low:percent} to {high:percent}): did another program end, or did the clock speed rise? Settings"
+        " that were timed in turns remain comparable, the length of the run is uncertain. Measure again."
+    ),
     "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
     "noise_scale_unmeasured": "The gradient noise scale was not measured: the effective batch is not changed.",
     # ---- the largest micro-batch

@@ -175,6 +175,15 @@ NOTES: dict[str, str] = {
     "present_does_not_fit": "现有配置在这台设备上跑不起来：{message}",
     "not_interleaved": "各配置是逐个计时的（同时放不进一半的{memory}），时钟频率漂移的影响没有抵消。",
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
+    "step_time_rose": (
+        "计时的 {num_rounds} 轮中，末轮的单步用时比首轮长 {change:percent}（区间 {low:percent} ~ {high:percent}）："
+        "设备是否在降频，或有其他程序开始运行？轮流计时的配置之间仍可比较，但全程用时不准。"
+        "请在设备空闲、温度正常时重新测量。"
+    ),
+    "step_time_fell": (
+        "计时的 {num_rounds} 轮中，末轮的单步用时比首轮短 {change:percent}（区间 {low:percent} ~ {high:percent}）："
+        "是否有其他程序结束，或时钟频率上升？轮流计时的配置之间仍可比较，但全程用时不准。请重新测量。"
+    ),
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_made_up_data": (
         "没有测量梯度噪声尺度，因此不改变有效批量：这一步用的是随机生成的数据，其噪声不代表你的数据。"
