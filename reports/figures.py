@@ -4,7 +4,7 @@ matplotlib is imported when the first chart is drawn. It draws what a page canno
 data; legend and title are the page's own text.
 """
 
-import importlib
+import importlib.util
 import io
 import os
 import re
@@ -64,17 +64,20 @@ def draw(chart: Chart, name: str) -> str:
 
 
 def _load_matplotlib() -> None:
-    """Import it, also where the shell names a window to draw in that is not installed here.
+    """Import it, also where the shell names a module to draw with that is not installed here.
 
-    A notebook hands its ``MPLBACKEND`` on to the commands of its cells, which may live in another environment.
+    A notebook hands its ``MPLBACKEND`` on to the commands of its cells, which may live in another environment;
+    an import that fails for it cannot be repeated in the same process.
     """
+    named = os.environ.get("MPLBACKEND", "")
+    package = named.removeprefix("module://").partition(".")[0]
+    is_missing = named.startswith("module://") and importlib.util.find_spec(package) is None
+    if is_missing:
+        del os.environ["MPLBACKEND"]
     try:
         importlib.import_module("matplotlib")
-    except ValueError:
-        named = os.environ.pop("MPLBACKEND", "")
-        try:
-            importlib.import_module("matplotlib")
-        finally:
+    finally:
+        if is_missing:
             os.environ["MPLBACKEND"] = named
 
 

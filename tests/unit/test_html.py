@@ -271,7 +271,7 @@ def test_a_cell_of_a_notebook_draws_where_its_window_is_not_installed(run: RunVi
         "import sys; from pathlib import Path; from reports.html import whole_page; from reports.run import read_run;"
         "run = read_run(Path(sys.argv[1])); assert '<svg' in whole_page(run.advice, run, 'en')"
     )
-    environment = {**os.environ, "MPLBACKEND": "module://not_installed_here.backend_inline"}
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(run.folder)], capture_output=True, text=True, env=environment, check=False
     )
