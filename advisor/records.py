@@ -294,7 +294,8 @@ class Measurement:
 
     ``peak_allocated_bytes`` counts live tensors. ``peak_reserved_bytes`` is what the process took
     from the device: the allocator's reservation on CUDA, the resident set's growth on a CPU.
-    ``first_step_s`` stands apart: it creates optimizer state and warms caches.
+    ``first_step_s`` stands apart: it creates optimizer state and warms caches. ``input_s`` is what the batches take of
+    a step at least (median); ``None`` where it was not timed, or for made-up data.
     """
 
     micro_batch: int
@@ -306,6 +307,7 @@ class Measurement:
     step_s: StepTime | None = None
     steps_run: int = 0
     message: str | None = None
+    input_s: float | None = None
 
 
 @record

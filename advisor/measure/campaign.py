@@ -7,6 +7,7 @@ the memory. Where they do not, they are timed in turn.
 
 import contextlib
 import dataclasses
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -123,6 +124,7 @@ class Trial:
         self._reserved_bytes: int | None = None
         self._num_steps = 0
         self.durations_s: list[float] = []
+        self._inputs_s: list[float] = []
 
     @property
     def reserved_bytes(self) -> int | None:
@@ -159,16 +161,20 @@ class Trial:
             self._fail(built)
             return
         self.built = built
-        self._first_step_s = self._step(tracks_memory=False, timeout_s=timeout_s)
+        first = self._step(tracks_memory=False, timeout_s=timeout_s)
+        self._first_step_s = first.step_s if first is not None else None
         if self.failure is None:
             self._step(tracks_memory=True, timeout_s=timeout_s)
 
     def timed_step(self, timeout_s: float) -> float | None:
         """Seconds of one more step, or ``None`` if it failed."""
-        duration_s = self._step(tracks_memory=False, timeout_s=timeout_s)
-        if duration_s is not None:
-            self.durations_s.append(duration_s)
-        return duration_s
+        report = self._step(tracks_memory=False, timeout_s=timeout_s)
+        if report is None:
+            return None
+        self.durations_s.append(report.step_s)
+        if report.input_s is not None:
+            self._inputs_s.append(report.input_s)
+        return report.step_s
 
     def close(self) -> None:
         """End the child, so that its memory is free for others."""
@@ -196,6 +202,7 @@ class Trial:
                 step_s=summarize(self.durations_s) if self.durations_s else None,
                 steps_run=self._num_steps,
                 message=self.failure.message if self.failure else None,
+                input_s=statistics.median(self._inputs_s) if self._inputs_s else None,
             ),
             ratio_to_present=paired_ratio(self.durations_s, present.durations_s),
             phase_bytes=report.phase_bytes or {},
@@ -203,7 +210,7 @@ class Trial:
             failure=self.failure,
         )
 
-    def _step(self, *, tracks_memory: bool, timeout_s: float) -> float | None:
+    def _step(self, *, tracks_memory: bool, timeout_s: float) -> StepReport | None:
         report = self.start().step(tracks_memory=tracks_memory, timeout_s=timeout_s)
         if isinstance(report, Failure):
             self._fail(report)
@@ -213,7 +220,7 @@ class Trial:
             self.report = report
         if report.peak_reserved_bytes is not None:
             self._reserved_bytes = max(report.peak_reserved_bytes, self._reserved_bytes or 0)
-        return report.step_s
+        return report
 
     def _fail(self, failure: Failure) -> None:
         self.failure = failure

@@ -45,7 +45,8 @@ class StepReport:
     """One optimizer step, or one evaluation. The fields on memory are filled when it was tracked.
 
     ``phase_bytes`` holds the peak of allocated bytes in each phase of the step. ``num_retries`` counts from the start
-    of the process how often the allocator had to give back memory before it could go on.
+    of the process how often the allocator had to give back memory before it could go on. ``input_s`` is what the
+    batches took of the step; ``None`` for made-up data.
     """
 
     step_s: float
@@ -54,6 +55,7 @@ class StepReport:
     phase_bytes: dict[str, int] | None = None
     breakdown: Breakdown | None = None
     num_retries: int = 0
+    input_s: float | None = None
 
 
 @record

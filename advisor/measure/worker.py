@@ -132,7 +132,7 @@ class Stepper:
         if not math.isfinite(float(loss)):
             raise NonFiniteLossError(f"the loss is {float(loss)}")
         if not tracks_memory:
-            return self._report(step_s)
+            return self._report(step_s, self._step.input_s if self._workload.real_data else None)
         phase_bytes = self._meter.phase_bytes()
         return StepReport(
             step_s=step_s,
@@ -171,7 +171,7 @@ class Stepper:
         """Every allocation and free since the workload was built, if the device tells."""
         return self._history.trace(self._micro_batch) if self._history is not None else None
 
-    def _report(self, step_s: float) -> StepReport:
+    def _report(self, step_s: float, input_s: float | None = None) -> StepReport:
         if self._history is not None:
             collect_cycles()
         breakdown = static_breakdown(self._workload) if self._history is not None else None
@@ -180,6 +180,7 @@ class Stepper:
             peak_reserved_bytes=self._meter.reserved_bytes(),
             breakdown=breakdown,
             num_retries=self._meter.num_retries(),
+            input_s=input_s,
         )
 
     @contextlib.contextmanager

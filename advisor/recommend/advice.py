@@ -298,7 +298,7 @@ def _warnings(evidence: Evidence, present: Appraisal, recommended: Option) -> tu
         *trap_notes(evidence.campaign.built),
         note("not_searched") if evidence.searched is None else None,
         note("no_budget") if evidence.case.budget_bytes is None else None,
-        *timing_notes(evidence.campaign),
+        *timing_notes(evidence.campaign, (recommended.micro_batch, recommended.accumulation)),
     ]
     searched = evidence.searched.notes(evidence.case.budget_bytes) if evidence.searched else []
     return (*evidence.case.notes, *searched, *(x for x in found if x is not None))

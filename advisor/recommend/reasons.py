@@ -141,6 +141,11 @@ NOTES: dict[str, str] = {
         " (interval {low:percent} to {high:percent}): did another program end, or did the clock speed rise? Settings"
         " that were timed in turns remain comparable, the length of the run is uncertain. Measure again."
     ),
+    "input_stall": (
+        "The input takes {input_s:duration} of a step of {step_s:duration}, {share:percent} of it or more: load ahead"
+        " with more workers, keep decoded samples in a cache, or augment on the device. That time grows with the"
+        " batch: a larger one does not save it."
+    ),
     "no_budget": "How much memory may be used is not known; --memory-budget sets a limit.",
     "noise_scale_unmeasured": "The gradient noise scale was not measured: the effective batch is not changed.",
     # ---- the largest micro-batch

@@ -1,6 +1,7 @@
 """One optimizer step of a workload: the same code whether it is measured on a device or traced on a simulated one."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,23 @@ class TrainingStep:
         self._workload, self._device, self._phase = workload, device, phase
         self._micro_batch, self._accumulation = micro_batch, accumulation
         self._scaler = workload.grad_scaler or _scaler_for(workload, device)
+        self._waits_s: list[float] = []
 
     @property
     def loss_scale(self) -> float:
         """What losses are multiplied by before their backward pass."""
         return self._scaler.get_scale() if self._scaler.is_enabled() else 1.0
+
+    @property
+    def input_s(self) -> float:
+        """Seconds that ``batch(n)`` took in the last step, if the device was idle when that began.
+
+        On a device that works on while the host waits, later micro-batches may wait for it instead of the input: the
+        first one stands for all. A loader that works ahead may have done so before the step: it is a lower bound.
+        """
+        if self._device.type == "cpu":
+            return sum(self._waits_s)
+        return self._waits_s[0] * self._accumulation if self._waits_s else 0.0
 
     def run(self) -> torch.Tensor:
         """Run one; says its loss, still on the device.
@@ -42,6 +55,7 @@ class TrainingStep:
         workload = self._workload
         workload.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._device)
+        self._waits_s = []
         for k in range(self._accumulation):
             with self._phase("first_micro_batch" if k == 0 else "later_micro_batches"):
                 total += self._micro_step()
@@ -59,7 +73,9 @@ class TrainingStep:
 
     def _micro_step(self) -> torch.Tensor:
         workload = self._workload
+        asked_s = time.perf_counter()
         batch = workload.batch(self._micro_batch)
+        self._waits_s.append(time.perf_counter() - asked_s)
         autocast = torch.autocast(
             self._device.type, dtype=workload.autocast_dtype, enabled=workload.autocast_dtype is not None
         )

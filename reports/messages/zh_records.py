@@ -184,6 +184,11 @@ NOTES: dict[str, str] = {
         "计时的 {num_rounds} 轮中，末轮的单步用时比首轮短 {change:percent}（区间 {low:percent} ~ {high:percent}）："
         "是否有其他程序结束，或时钟频率上升？轮流计时的配置之间仍可比较，但全程用时不准。请重新测量。"
     ),
+    "input_stall": (
+        "单步 {step_s:duration} 中，取数据至少占 {input_s:duration}（{share:percent}）："
+        "可增加数据加载进程并提前读取、缓存解码后的样本，或把数据增强移到设备上。"
+        "这部分用时随批量增长，加大批量省不下来。"
+    ),
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_made_up_data": (
         "没有测量梯度噪声尺度，因此不改变有效批量：这一步用的是随机生成的数据，其噪声不代表你的数据。"

@@ -105,8 +105,8 @@ def test_what_an_advice_says_of_a_drift() -> None:
     slower = Drift(change_frac=0.2, low_frac=0.1, high_frac=0.3, num_rounds=20)
     faster = Drift(change_frac=-0.2, low_frac=-0.3, high_frac=-0.1, num_rounds=20)
     for drift, note_id in ((slower, "step_time_rose"), (faster, "step_time_fell")):
-        (said,) = timing_notes(Campaign(points=(), built=None, interleaved=True, drift=drift))
+        (said,) = timing_notes(Campaign(points=(), built=None, interleaved=True, drift=drift), (8, 1))
         assert said.id == note_id
         assert "20 %" in said.text
         assert "interval 10 % to 30 %" in said.text
-    assert timing_notes(Campaign(points=(), built=None, interleaved=True)) == ()
+    assert timing_notes(Campaign(points=(), built=None, interleaved=True), (8, 1)) == ()
