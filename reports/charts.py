@@ -7,7 +7,7 @@ from advisor import units
 from advisor.records import Advice, Basis, Claim, Measurement, Option
 from reports.blocks import Block, Chart, Form, Point, Role, Series
 from reports.points import memory_claim, rate_claim
-from reports.run import RunView, TrainPoint
+from reports.view import RunView, TrainPoint
 from reports.wording import Wording
 
 FAR_ABOVE = 3.0

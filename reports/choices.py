@@ -7,7 +7,7 @@ from advisor.records import Advice, Claim, Milestone, Note, Option
 from reports import charts, schedule
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Heading, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text, config_lines, per_item, reasons_of, run_steps, same_setting
-from reports.run import RunView
+from reports.view import RunView
 from reports.wording import Wording, exact
 
 LADDER = (0.5, 1.0, 2.0)

@@ -19,7 +19,8 @@ from reports.blocks import (
     Table,
 )
 from reports.charts import two_losses, validation_loss
-from reports.run import RunView, source_json
+from reports.run import source_json
+from reports.view import RunView
 from reports.wording import Wording, exact
 
 Source = tuple[str, Advice | None, RunView | None]

@@ -1,9 +1,9 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, health, measured, outcome, plan, quality, refinement, schedule, troubles
+from reports import choices, health, measured, noise, outcome, plan, quality, refinement, schedule, troubles
 from reports.blocks import Document, Lang, Section
-from reports.run import RunView
+from reports.view import RunView
 from reports.wording import Wording, day
 
 __all__ = ["Document", "build_document", "evaluation_document"]
@@ -80,6 +80,7 @@ def _happened(advice: Advice | None, run: RunView | None, w: Wording) -> tuple[S
     return (
         actual,
         *health.health(run, w),
+        *noise.noise(run, w),
         quality.quality(run, w),
         quality.checkpoint_choice(run, w),
         outcome.samples(run, w),

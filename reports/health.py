@@ -3,7 +3,7 @@
 from advisor import units
 from advisor.records import Claim, Note
 from reports.blocks import Block, Bullet, Bullets, Column, Figure, Line, Paragraph, Section, Table
-from reports.run import RunHealth, RunView
+from reports.view import RunHealth, RunView
 from reports.wording import ARITHMETIC, Wording, exact
 
 UNKNOWN = Claim(value=None, basis="rule", source=ARITHMETIC)

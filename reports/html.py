@@ -22,7 +22,8 @@ from reports.blocks import Block, Chart, Document, Figure, Lang, Picture, Sectio
 from reports.figures import draw
 from reports.messages.catalogue import Messages, messages_in
 from reports.pictures import data_url
-from reports.run import RunView, source_json
+from reports.run import source_json
+from reports.view import RunView
 
 PICTURES_BYTES = 1_600_000
 MAX_LOG_LINES = 60

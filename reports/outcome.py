@@ -6,8 +6,8 @@ from advisor import units
 from advisor.records import Advice, Claim
 from reports import charts, quality
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Line, Paragraph, Picture, Section, Table, say
-from reports.run import RunView, SampleGrid
 from reports.schedule import option_run, predicted_run_s
+from reports.view import RunView, SampleGrid
 from reports.wording import Wording, day
 
 NUM_GRIDS_SHOWN = 6

@@ -5,7 +5,7 @@ import math
 from advisor import units
 from advisor.records import Advice, Claim, Measurement, Option
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Line, Paragraph, Section, Table, say
-from reports.run import RunView
+from reports.view import RunView
 from reports.wording import Wording, exact
 
 

@@ -19,7 +19,7 @@ from reports.blocks import (
     Table,
     say,
 )
-from reports.run import RunView
+from reports.view import RunView
 from reports.wording import Wording, exact
 
 UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")

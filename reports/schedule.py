@@ -8,7 +8,7 @@ from advisor.records import Advice, Claim, Milestone, Option
 from reports.blocks import Block, Column, Figure, Line, Paragraph, Section, Table
 from reports.charts import validation_loss
 from reports.quality import plain_figures, real_figures
-from reports.run import RunView, TrainPoint, ValidationPoint
+from reports.view import RunView, TrainPoint, ValidationPoint
 from reports.wording import Wording
 
 NUM_GRIDS = 5  # the trainer's own default: grid k is drawn at k/5 of the run

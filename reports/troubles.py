@@ -5,7 +5,7 @@ import shlex
 from advisor import units
 from advisor.records import Advice
 from reports.blocks import Block, Code, Heading, Paragraph, Section
-from reports.run import RunView
+from reports.view import RunView
 from reports.wording import Wording
 
 

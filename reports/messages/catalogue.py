@@ -296,6 +296,14 @@ class Messages:
     health_label_unused: str
     health_how: str
     health_baselines: str
+    section_noise: str
+    noise_how: str
+    noise_worth: str
+    noise_refused: str
+    column_share_of_run: str
+    column_noise: str
+    column_noise_adam: str
+    column_worth: str
     section_quality: str
     quality_how: str
     quality_unknown: str

@@ -382,6 +382,21 @@ EN = Messages(
         " items by heart, on held-out items, and on training items (no training error goes below that)."
         " Skill is the share of the linear denoiser's error that the network has removed."
     ),
+    section_noise="Gradient noise scale, as measured during the run",
+    noise_how=(
+        "The batch, in samples, at which noise and signal of the gradient weigh the same (arXiv 1812.06162). It grows"
+        " as the loss falls, so it was measured more than once: as the gradients are, and as Adam divides them."
+    ),
+    noise_worth=(
+        "What a sample of the batch used was worth beside one of a very small batch: far below one half the batch"
+        " wastes samples, near one a larger batch would save steps almost in proportion. Its interval is the one by"
+        " which the advice chooses: up to twice the upper bound of Adam's value."
+    ),
+    noise_refused="After {samples} samples it could not be determined: {why}",
+    column_share_of_run="Of the run",
+    column_noise="Noise scale",
+    column_noise_adam="As Adam sees it",
+    column_worth="Worth of a sample at batch {batch}",
     section_quality="Quality: what the generated samples are good for",
     quality_how=(
         "Classifier {classifier}, tested on {test} held-out real samples; generated ones were made without guidance."

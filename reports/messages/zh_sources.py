@@ -52,6 +52,7 @@ SOURCES: dict[str, str] = {
         r"单步时间之比 × 任意梯度噪声尺度下的界 (\1)"
     ),
     r"step-time ratio x measured gradient noise scale \((.+)\)": r"单步时间之比 × 实测梯度噪声尺度 (\1)",
+    r"1 / \(1 \+ batch / measured gradient noise scale\) \((.+)\)": r"1 / (1 + 批量 / 实测梯度噪声尺度) (\1)",
     r"square-root rule, interval kappa\^0\.25 to kappa\^0\.75 \((.+)\)": (
         r"平方根规则，区间 kappa^0.25 ~ kappa^0.75 (\1)"
     ),

@@ -11,8 +11,9 @@ from advisor.records import Advice, Claim, WorkloadRef
 from reports import markdown
 from reports.blocks import Bullets, Code, Document, Figure, Paragraph, Section, Table, line_text, say
 from reports.document import build_document
-from reports.run import RunPlan, RunView, read_run, source_json
+from reports.run import read_run, source_json
 from reports.schedule import NUM_GRIDS
+from reports.view import RunPlan, RunView
 from trainer.config import TrainConfig
 
 SECTIONS = [

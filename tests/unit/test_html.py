@@ -19,7 +19,8 @@ from reports import html as page
 from reports import markdown, terminal
 from reports.blocks import Bullets, Code, Document, Figure, Heading, Paragraph, Picture, Table
 from reports.document import build_document
-from reports.run import RunView, read_run, source_json
+from reports.run import read_run, source_json
+from reports.view import RunView
 
 LANGS = ("en", "zh")
 VOID = {"meta", "input", "img", "br", "link", "hr", "use", "path"}

@@ -24,7 +24,7 @@ KEPT_WORDS = {
     *("alpha", "beta", "gamma", "a", "b", "B", "cfgadvise", "ctrl", "c", "TFLOP", "s", "GB"),
     *("A", "JSON", "k", "bf16"),
     *("KID", "optuna", "dashboard"),
-    *("GPU", "PCIe", "PyTorch", "bench", "json", "dev", "shm"),
+    *("GPU", "PCIe", "PyTorch", "arXiv", "bench", "json", "dev", "shm"),
 }
 TYPED = re.compile(r"cfgadvise \w+(?: --\w+)*|[\w-]+\.(?:jsonl|toml|png)")  # commands and names of files
 RECORDS = ("reasons", "notes", "checks", "source")
