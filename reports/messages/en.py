@@ -1,6 +1,7 @@
 """The reports' English."""
 
-from advisor.recommend.reasons import NOTES, REASONS
+from advisor.recommend.note_texts import NOTES
+from advisor.recommend.reason_texts import REASONS
 from reports.messages.catalogue import Messages
 
 EN = Messages(

@@ -10,8 +10,10 @@ from advisor.measure.campaign import Campaign, Point
 from advisor.measure.messages import Built
 from advisor.recommend.advice import Evidence, make_advice
 from advisor.recommend.case import Case
+from advisor.recommend.note_texts import NOTES
 from advisor.recommend.options import Goal, batch_candidates, more_accumulation
-from advisor.recommend.reasons import NOTES, REASONS, fill
+from advisor.recommend.reason_texts import REASONS
+from advisor.recommend.reasons import fill
 from advisor.records import (
     Advice,
     Breakdown,

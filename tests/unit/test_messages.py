@@ -8,7 +8,8 @@ import pytest
 
 from advisor.hardware.check_texts import CATALOGUE
 from advisor.recommend import options, scaling
-from advisor.recommend.reasons import NOTES, REASONS
+from advisor.recommend.note_texts import NOTES
+from advisor.recommend.reason_texts import REASONS
 from advisor.records import Claim, Measurement, StepTime
 from reports.messages.catalogue import Messages, messages_in
 from trainer.health.alarms import ALARMS

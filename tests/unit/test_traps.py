@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from advisor.recommend.reasons import NOTES
+from advisor.recommend.note_texts import NOTES
 from advisor.recommend.traps import trap_notes
 from advisor.workload.description import describe
 from advisor.workload.protocol import Workload
