@@ -37,11 +37,7 @@ st.register_type_strategy(int, whole)
 st.register_type_strategy(str, texts)
 
 ALL_RECORDS = sorted(
-    (
-        value
-        for value in vars(records).values()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == records.__name__
-    ),
+    (value for value in vars(records).values() if isinstance(value, type) and dataclasses.is_dataclass(value)),
     key=lambda record_type: record_type.__name__,
 )
 

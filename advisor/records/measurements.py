@@ -1,0 +1,124 @@
+"""What was measured of a step: its time, its memory, and the noise of its gradient."""
+
+import math
+from typing import Literal
+
+from advisor.records.claims import Claim
+from advisor.records.frozen import record
+
+Outcome = Literal["ok", "oom", "error", "timeout", "non_finite"]
+
+
+@record
+class StepTime:
+    """Seconds an optimizer step takes: median of ``n`` steps, with the bounds of its interval."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+
+@record
+class Measurement:
+    """One (micro-batch, accumulation) that was run in a process of its own.
+
+    ``peak_allocated_bytes`` counts live tensors. ``peak_reserved_bytes`` is what the process took
+    from the device: the allocator's reservation on CUDA, the resident set's growth on a CPU.
+    ``first_step_s`` stands apart: it creates optimizer state and warms caches. ``input_s`` is what the batches take of
+    a step at least (median); ``None`` where it was not timed, or for made-up data.
+    """
+
+    micro_batch: int
+    accumulation: int
+    outcome: Outcome
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    first_step_s: float | None = None
+    step_s: StepTime | None = None
+    steps_run: int = 0
+    message: str | None = None
+    input_s: float | None = None
+
+
+@record
+class MemoryPrediction:
+    """Reserved bytes at a micro-batch that was not run."""
+
+    micro_batch: int
+    reserved_bytes: int
+    low: int
+    high: int
+
+
+@record
+class Breakdown:
+    """Where the memory of a step goes. ``None`` where it was not determined.
+
+    ``workspaces_bytes``: what libraries keep for themselves, and the largest they take for a moment.
+    ``fragmentation_bytes``: reserved from the card, and of no use to any tensor at the peak.
+    """
+
+    weights_bytes: int | None = None
+    gradients_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    ema_bytes: int | None = None
+    activations_bytes_per_sample: int | None = None
+    workspaces_bytes: int | None = None
+    fragmentation_bytes: int | None = None
+    context_bytes: int | None = None
+
+
+@record
+class Memory:
+    """How much may be used, how far up it was run, and what larger sizes would take.
+
+    ``max_micro_batch`` is the largest that was run and fitted the budget; for a card that is not here, the
+    largest whose predicted interval lies within it.
+    """
+
+    max_micro_batch: int | None
+    budget_bytes: int | None
+    predicted: tuple[MemoryPrediction, ...] = ()
+    breakdown: Breakdown = Breakdown()
+
+
+@record
+class Speed:
+    """The fit ``t(b, a) = a (alpha + beta b) + gamma`` with 95 % intervals; all ``None`` where it does not hold."""
+
+    alpha_s: float | None = None
+    beta_s: float | None = None
+    gamma_s: float | None = None
+    log_rmse: float | None = None
+    knee_micro_batch: int | None = None
+    alpha_interval_s: tuple[float, float] | None = None
+    beta_interval_s: tuple[float, float] | None = None
+    gamma_interval_s: tuple[float, float] | None = None
+
+
+@record
+class NoiseScale:
+    """Gradient noise scale in samples: McCandlish et al., arXiv 1812.06162, section 2.2.
+
+    ``preconditioned`` is that of the gradients as Adam divides them. ``is_early``: the loss had not fallen to half
+    of its first value, and the noise scale grows as the loss falls.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    preconditioned: Claim | None = None
+    is_early: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What is held possible where a batch is chosen: from the raw lower bound to twice Adam's upper one.
+
+        Which of the two decides under Adam is not known, and both grow during training, hence the factor.
+        """
+        if self.is_early:
+            return self.low, math.inf
+        adam_high = self.preconditioned.high if self.preconditioned else None
+        return self.low, max(self.high, 2 * (adam_high or 0))
