@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.config import NO_VAE, PRESETS, TrainConfig
+from trainer.config import NO_VAE, TrainConfig
 from trainer.data import load_pictures, split_pictures
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
@@ -22,6 +22,7 @@ from trainer.loop import Stepper, TrainingData
 from trainer.model import build_model, make_optimizer
 from trainer.order import draw_seed
 from trainer.plan import default_warmup
+from trainer.presets import PRESETS
 from trainer.state import TrainState
 from trainer.validation import ValidationSet, best_ema_width, fixed_tuples
 

@@ -1,4 +1,4 @@
-"""Everything that decides a training run, in one frozen record, and the presets it starts from.
+"""Everything that decides a training run, in one frozen record.
 
 Importing this file loads no torch, so that the command line can check a configuration at once.
 """
@@ -6,15 +6,12 @@ Importing this file loads no torch, so that the command line can check a configu
 import dataclasses
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
-
-import tomlkit
-import tomlkit.exceptions
 
 from advisor import schema
 from advisor.errors import UsageError
 from advisor.records import record
+from trainer.presets import PRESETS
 
 BUNDLED_DIGITS = "digits"
 NO_VAE = "none"
@@ -23,156 +20,12 @@ HELD_OUT_FRAC = 0.1
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-
 # What each way to save memory changes in a configuration, and in the parameters of ``trainer.workload:make``.
 MEMORY_SAVERS: dict[str, dict[str, Any]] = {
     "checkpointing": {"gradient_checkpointing": True},
     "bf16": {"precision": "bf16"},
     "fp16": {"precision": "fp16"},
 }
-
-
-@record
-class Preset:
-    """A network that adapts to the data, with the setting that it was first tuned at.
-
-    ``reference_lr`` belongs to ``reference_batch``; other batches are scaled from there.
-    """
-
-    head_channels: int
-    reference_batch: int
-    reference_lr: float
-    beta2: float
-    default_shape: tuple[int, int, int]
-    default_num_classes: int
-    summary: str
-
-    @property
-    def size_multiple(self) -> int:
-        """Height and width of what the network sees must be multiples of this."""
-        raise NotImplementedError
-
-
-@record
-class UNetPreset(Preset):
-    """Convolutions at several sizes.
-
-    ``attention`` says for each level whether its blocks attend; levels halve the picture's size.
-    """
-
-    block_channels: tuple[int, ...]
-    attention: tuple[bool, ...]
-    layers_per_block: int
-    norm_groups: int
-
-    @property
-    def size_multiple(self) -> int:
-        """Each level but the first halves the size."""
-        return int(2 ** (len(self.block_channels) - 1))
-
-
-@record
-class DiTPreset(Preset):
-    """A transformer over square patches, conditioned by adaptive norms: Peebles & Xie, arXiv 2212.09748.
-
-    Its width is ``num_heads * head_channels``.
-    """
-
-    num_layers: int
-    num_heads: int
-    patch_pixels: int
-
-    @property
-    def size_multiple(self) -> int:
-        """Whole patches only."""
-        return self.patch_pixels
-
-
-PRESETS: dict[str, UNetPreset | DiTPreset] = {
-    "tiny": UNetPreset(
-        block_channels=(32, 64, 64),
-        attention=(False, False, True),
-        layers_per_block=1,
-        head_channels=16,
-        norm_groups=8,
-        reference_batch=32,
-        reference_lr=1e-3,
-        beta2=0.99,
-        default_shape=(1, 8, 8),
-        default_num_classes=10,
-        summary="1.1 M parameters: small pictures on a few CPU cores",
-    ),
-    "gait48": UNetPreset(
-        block_channels=(48, 96, 192),
-        attention=(False, True, True),
-        layers_per_block=2,
-        head_channels=32,
-        norm_groups=16,
-        reference_batch=16,
-        reference_lr=1e-4,
-        beta2=0.99,
-        default_shape=(4, 32, 32),
-        default_num_classes=31,
-        summary="width 48, multipliers 1-2-4: 4x32x32 latents of about 1,500 pictures on one older GPU",
-    ),
-    "base": UNetPreset(
-        block_channels=(128, 256, 256),
-        attention=(False, True, True),
-        layers_per_block=2,
-        head_channels=64,
-        norm_groups=32,
-        reference_batch=64,
-        reference_lr=2e-4,
-        beta2=0.99,
-        default_shape=(3, 64, 64),
-        default_num_classes=10,
-        summary="width 128: 64-pixel pictures or larger latents on a GPU with 12 GiB or more",
-    ),
-    "dit-tiny": DiTPreset(
-        num_layers=3,
-        num_heads=3,
-        head_channels=32,
-        patch_pixels=2,
-        reference_batch=32,
-        reference_lr=1e-3,
-        beta2=0.99,
-        default_shape=(1, 8, 8),
-        default_num_classes=10,
-        summary="transformer of 0.6 M parameters: small pictures on a few CPU cores",
-    ),
-    "dit-s": DiTPreset(
-        num_layers=12,
-        num_heads=6,
-        head_channels=64,
-        patch_pixels=2,
-        reference_batch=256,
-        reference_lr=1e-4,  # section 4 of the paper, for every size
-        beta2=0.999,
-        default_shape=(4, 32, 32),
-        default_num_classes=1000,
-        summary="DiT-S/2: transformer of width 384 on latents, for a GPU and many pictures",
-    ),
-}
-
-
-def preset_named(name: str) -> UNetPreset | DiTPreset:
-    """The preset of that name.
-
-    Raises:
-        UsageError: naming the known presets and the nearest one.
-    """
-    if name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise UsageError(f"unknown preset {name!r}; known: {known}{schema.nearest_name(name, PRESETS)}")
-    return PRESETS[name]
-
-
-def reference_lr(preset: Preset, effective_batch: int) -> float:
-    """Learning rate of a preset at another batch: the square-root rule from its reference point.
-
-    Malladi et al., arXiv 2205.10287: Adam-type learning rates follow the square root of the batch.
-    """
-    return preset.reference_lr * math.sqrt(effective_batch / preset.reference_batch)
 
 
 @record
@@ -295,50 +148,6 @@ def require_valid(config: TrainConfig, where: str) -> TrainConfig:
     return config
 
 
-def parse_overrides(assignments: list[str]) -> dict[str, Any]:
-    """Values of ``--set key=value``, read as TOML values; a bare word is a text.
-
-    Raises:
-        UsageError: for an unknown key (naming the nearest) or a missing ``=``.
-    """
-    known = {f.name for f in dataclasses.fields(TrainConfig)}
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        name = key.strip().rpartition(".")[2]
-        if not equals or name not in known:
-            why = "write --set key=value" if not equals else f"unknown key{schema.nearest_name(name, known)}"
-            raise UsageError(f"--set {assignment}: {why}")
-        try:
-            values[name] = tomlkit.value(text.strip()).unwrap()
-        except tomlkit.exceptions.TOMLKitError:
-            values[name] = text.strip()
-    return values
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """The keys of a configuration file, flat; sections are for people only.
-
-    Raises:
-        UsageError: if the file is missing, is not TOML or holds an unknown section.
-    """
-    try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    except (tomlkit.exceptions.TOMLKitError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML ({error})") from None
-    values: dict[str, Any] = {}
-    for section, content in document.items():
-        if not isinstance(content, dict):
-            values[section] = content
-        elif section in SECTIONS:
-            values.update(content)
-        else:
-            raise UsageError(f"{path}: unknown section [{section}]{schema.nearest_name(section, SECTIONS)}")
-    return values
-
-
 def config_from(values: Mapping[str, Any], *, where: str) -> TrainConfig:
     """A checked configuration from flat values.
 
@@ -346,32 +155,6 @@ def config_from(values: Mapping[str, Any], *, where: str) -> TrainConfig:
         UsageError: with all problems in one message.
     """
     return require_valid(schema.from_plain(TrainConfig, dict(values), where=where), where)
-
-
-def to_toml(config: TrainConfig, why: Mapping[str, str]) -> str:
-    """The configuration as TOML, with a comment on each line that says why it has this value."""
-    document = tomlkit.document()
-    plain = schema.to_plain(config)
-    for section, names in SECTIONS.items():
-        table = tomlkit.table()
-        for name in names:
-            item = tomlkit.item(plain[name])
-            if name in why:
-                item.comment(why[name])
-            table.add(name, item)
-        document.add(section, table)
-    return tomlkit.dumps(document)
-
-
-def updated_toml(text: str, config: TrainConfig) -> str:
-    """A configuration file with new values; its comments and layout stay."""
-    document, plain = tomlkit.parse(text), schema.to_plain(config)
-    for section, names in SECTIONS.items():
-        table = document.setdefault(section, tomlkit.table())
-        for name in names:
-            if table.get(name) != plain[name]:
-                table[name] = plain[name]
-    return tomlkit.dumps(document)
 
 
 def changed_fields(old: TrainConfig, new: TrainConfig) -> list[str]:

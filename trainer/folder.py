@@ -8,7 +8,8 @@ from pathlib import Path
 from advisor import schema, storage
 from advisor.errors import UsageError
 from advisor.records import Advice
-from trainer.config import TrainConfig, config_from, read_values
+from trainer.config import TrainConfig, config_from
+from trainer.config_file import read_values
 
 
 @dataclass(frozen=True, slots=True)

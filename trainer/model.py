@@ -12,8 +12,9 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import nn
 
 from advisor.errors import UsageError
-from trainer.config import DiTPreset, Precision, UNetPreset
+from trainer.config import Precision
 from trainer.order import draw_seed
+from trainer.presets import DiTPreset, UNetPreset
 
 Denoiser: TypeAlias = UNet2DModel | DiTTransformer2DModel
 

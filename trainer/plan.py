@@ -12,8 +12,9 @@ from typing import Any
 
 from advisor.recommend.scaling import untuned_warmup
 from advisor.records import Advice, Claim, Dataset, Setting, Value, record
-from trainer.config import BUNDLED_DIGITS, NO_VAE, Preset, TrainConfig, config_from, preset_named, reference_lr
+from trainer.config import BUNDLED_DIGITS, NO_VAE, TrainConfig, config_from
 from trainer.data import find_pictures, num_held_out, picture_size
+from trainer.presets import Preset, preset_named, reference_lr
 
 _DIGIT_SIDE = 8
 _DIGIT_CLASS_SIZES = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)

@@ -13,7 +13,7 @@ import torch
 from advisor import schema
 from advisor.errors import DataError, DeviceError
 from advisor.refine.objective import Order, Outcome, Report
-from trainer.config import TrainConfig, config_from, preset_named
+from trainer.config import TrainConfig, config_from
 from trainer.data import load_pictures, split_pictures
 from trainer.diffusion import Objective
 from trainer.ema import Ema
@@ -22,6 +22,7 @@ from trainer.loop import Stepper, TrainingData
 from trainer.model import build_model, make_optimizer
 from trainer.occasions import PeakMemory
 from trainer.plan import default_warmup
+from trainer.presets import preset_named
 from trainer.state import TrainState
 from trainer.validation import ValidationSet, best_ema_width, fixed_tuples
 

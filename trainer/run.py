@@ -14,7 +14,8 @@ from advisor import schema, storage
 from advisor.errors import DataError, Interrupted, NonFiniteError, UsageError
 from advisor.records import Advice, Note
 from trainer.checkpoint import load_newest
-from trainer.config import TrainConfig, changed_fields, preset_named, to_toml, updated_toml
+from trainer.config import TrainConfig, changed_fields
+from trainer.config_file import to_toml, updated_toml
 from trainer.data import Pictures, Split
 from trainer.ema import Ema
 from trainer.evaluate import Evaluator
@@ -28,6 +29,7 @@ from trainer.model import build_model, make_optimizer
 from trainer.notes import note
 from trainer.occasions import Observers, Occasions, PeakMemory
 from trainer.pipeline import export
+from trainer.presets import preset_named
 from trainer.state import TrainState, read_identity
 from trainer.stop import StopRequest
 from trainer.tracking import open_tracking

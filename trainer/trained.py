@@ -10,12 +10,13 @@ from advisor import schema, storage
 from advisor.errors import CheckpointError, StorageError, UsageError
 from advisor.schema import nearest_name
 from trainer.checkpoint import list_checkpoints, load_newest, samples_of
-from trainer.config import TrainConfig, preset_named
+from trainer.config import TrainConfig
 from trainer.ema import Ema
 from trainer.evaluation_file import read_evaluation
 from trainer.folder import RunFolder
 from trainer.latents import Codec, load_codec
 from trainer.model import build_model, make_optimizer
+from trainer.presets import preset_named
 from trainer.state import TrainState, read_identity
 
 

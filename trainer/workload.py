@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from advisor.workload.protocol import Workload
 from trainer.compiled import Compiled
-from trainer.config import Precision, preset_named
+from trainer.config import Precision
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
 from trainer.model import autocast_dtype, build_model, make_optimizer
+from trainer.presets import preset_named
 from trainer.sampling import generate
 
 log = logging.getLogger(__name__)

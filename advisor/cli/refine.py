@@ -67,7 +67,8 @@ def refine(
 
 
 def _given(data: Path | None, preset: str | None, samples: int | None, assignments: list[str]) -> dict[str, Any]:
-    from trainer.config import BUNDLED_DIGITS, parse_overrides
+    from trainer.config import BUNDLED_DIGITS
+    from trainer.config_file import parse_overrides
 
     values = {"source": BUNDLED_DIGITS, **parse_overrides(assignments)}
     options = {"source": None if data is None else str(data), "preset": preset, "samples": samples}
@@ -115,7 +116,7 @@ def _read_advice(path: Path) -> "Advice":
     from advisor.records import Advice
     from advisor.schema import from_plain
     from advisor.storage import require_json_object
-    from trainer.config import PRESETS
+    from trainer.presets import PRESETS
 
     advice = from_plain(Advice, require_json_object(path), where=str(path))
     if advice.workload.name not in PRESETS:

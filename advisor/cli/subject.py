@@ -46,7 +46,8 @@ def own_arguments(workload: str, given: dict[str, Any], dataset: "Dataset") -> d
 def preset_arguments(name: str, precision: str, given: dict[str, Any], dataset: "Dataset") -> dict[str, Any]:
     """The trainer's step at a preset's own shapes, trained as the preset says."""
     from advisor.records import Claim
-    from trainer.config import MEMORY_SAVERS, preset_named, reference_lr
+    from trainer.config import MEMORY_SAVERS
+    from trainer.presets import preset_named, reference_lr
 
     preset = preset_named(name)
     micro_batch = given["micro_batch"] or preset.reference_batch

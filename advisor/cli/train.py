@@ -82,7 +82,7 @@ def _given_values(
     config: Path | None, data: Path | None, samples: int | None, assignments: list[str]
 ) -> dict[str, Any]:
     """What the user has decided: options go before ``--set``, and that before the file."""
-    from trainer.config import parse_overrides, read_values
+    from trainer.config_file import parse_overrides, read_values
 
     values = read_values(config) if config else {}
     values |= parse_overrides(assignments)
@@ -178,7 +178,7 @@ class _Plan:
 
     def toml(self) -> str:
         """The configuration with its reasons."""
-        from trainer.config import to_toml
+        from trainer.config_file import to_toml
 
         return to_toml(self.config, self.why)
 

@@ -2,10 +2,11 @@
 
 import torch
 
-from trainer.config import PRESETS, TrainConfig, UNetPreset
+from trainer.config import TrainConfig
 from trainer.ema import Ema
 from trainer.loop import TrainingData
 from trainer.model import build_model, make_optimizer
+from trainer.presets import PRESETS, UNetPreset
 from trainer.state import TrainState
 
 SMALL = UNetPreset(

@@ -10,10 +10,10 @@ from small_run import SMALL, small_config, small_data
 
 from advisor.errors import UsageError
 from trainer.compiled import Compiled
-from trainer.config import PRESETS, DiTPreset
 from trainer.ema import Ema
 from trainer.loop import Stepper, TrainingData
 from trainer.model import build_model, make_optimizer, null_class, sample_shape
+from trainer.presets import PRESETS, DiTPreset
 from trainer.state import TrainState
 
 NUM_CLASSES = 4

@@ -7,11 +7,11 @@ from diffusers import DiTTransformer2DModel, DPMSolverMultistepScheduler, UNet2D
 from small_run import NUM_CLASSES, SMALL
 
 from advisor.errors import UsageError
-from trainer.config import PRESETS
 from trainer.diffusion import Objective
 from trainer.latents import Pixels
 from trainer.model import build_model, null_class
 from trainer.pipeline import ClassConditionalPipeline, export
+from trainer.presets import PRESETS
 from trainer.sampling import draw_grid, generate, grid_labels
 
 CLASSES = ("a", "b", "c", "d")

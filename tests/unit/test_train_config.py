@@ -12,21 +12,11 @@ from small_run import small_config
 from advisor import schema
 from advisor.errors import UsageError
 from advisor.measure.messages import BuildOrder
-from trainer.config import (
-    PRESETS,
-    SECTIONS,
-    TrainConfig,
-    changed_fields,
-    config_from,
-    parse_overrides,
-    preset_named,
-    read_values,
-    reference_lr,
-    to_toml,
-    updated_toml,
-)
+from trainer.config import SECTIONS, TrainConfig, changed_fields, config_from
+from trainer.config_file import parse_overrides, read_values, to_toml, updated_toml
 from trainer.data import load_pictures, split_pictures
 from trainer.plan import default_warmup, latent_layout, plan_config, present_setting, survey, workload_parameters
+from trainer.presets import PRESETS, preset_named, reference_lr
 from trainer.workload import make
 
 
