@@ -1,8 +1,7 @@
 """What can be read off a workload: how its user trains now."""
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from advisor.records import record
 
@@ -27,7 +26,8 @@ class Trap:
 class Built:
     """A workload's own setting. ``None`` where it cannot be read.
 
-    ``precision`` is that of autocast; ``None`` without it.
+    ``precision`` is that of autocast; ``None`` without it. ``has_batch_norm`` goes by the name of a part, so that
+    look-alikes and frozen ones count, too; ``traps`` are parts that are set to train.
     """
 
     lr: float | None
@@ -58,15 +58,10 @@ def describe(workload: "Workload", *, tracking_costs_time: bool) -> Built:
         clip_norm=workload.clip_norm,
         tracking_costs_time=tracking_costs_time,
         real_data=workload.real_data,
-        has_batch_norm=any("BatchNorm" in type(part).__name__ for part in _parts(workload.model)),
+        has_batch_norm=any("BatchNorm" in type(part).__name__ for part in workload.model.modules()),
         precision=_PRECISIONS.get(str(workload.autocast_dtype)),
         traps=find_traps(workload.model),
     )
-
-
-def _parts(model: Any) -> Iterable[object]:
-    modules = getattr(model, "modules", None)
-    return modules() if callable(modules) else ()
 
 
 def _finite_number(value: object) -> float | None:
