@@ -42,6 +42,9 @@ def draw(text: str, font: ImageFont.FreeTypeFont, side: int) -> Image.Image:
 
 def make_folder(folder: Path, count: int = COUNT, side: int = SIDE) -> int:
     """Draw so many of them, group by group; returns how many there are."""
+    for needed in (FONT, NAMES):
+        if not needed.exists():
+            raise SystemExit(f"{needed} is not there; on Debian: apt-get install fonts-noto-color-emoji unicode-data")
     every = list(listed())
     chosen = [every[k * len(every) // count] for k in range(min(count, len(every)))]
     font = ImageFont.truetype(str(FONT), FONT_PIXELS)

@@ -37,7 +37,7 @@ def worth(batch: int, scale: NoiseScale) -> Claim:
     McCandlish et al., arXiv 1812.06162, section 2; the interval is over what the advice holds possible.
     """
     low, high = scale.bounds
-    value, least, most = (one / (one + batch) for one in (scale.value, low, high))
+    value, least, most = (one / (one + batch) for one in (scale.expected, low, high))
     return Claim(value=value, low=least, high=most, basis="predicted", source=WORTH_SOURCE)
 
 

@@ -148,7 +148,7 @@ def relative_time(batch: int, present_batch: int, ratio: StepTime, noise_scale: 
         source = "step-time ratio x bounds over every gradient noise scale (arXiv 1812.06162)"
         return Claim(value=None, low=ratio.low * steps[0], high=ratio.high * steps[1], basis="predicted", source=source)
     low, high = noise_scale.bounds
-    values = [relative_steps(batch, present_batch, bn) for bn in (low, noise_scale.value, high)]
+    values = [relative_steps(batch, present_batch, bn) for bn in (low, noise_scale.expected, high)]
     return Claim(
         value=ratio.median * values[1],
         low=ratio.low * min(values),

@@ -113,12 +113,23 @@ class NoiseScale:
     is_early: bool = False
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        """What is held possible where a batch is chosen: from the raw lower bound to twice Adam's upper one.
+    def expected(self) -> float:
+        """What a single figure is reckoned with: the noise of the gradients as the optimizer uses them.
 
-        Which of the two decides under Adam is not known, and both grow during training, hence the factor.
+        Under Adam that is the preconditioned one, as in AdaptDL's ``AdamGradientNoiseScale``; what was seen of both is
+        in docs/noise-scale.md.
         """
+        adam = self.preconditioned.value if self.preconditioned else None
+        return self.value if adam is None else adam
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What is held possible where a batch is chosen: from the lower of both bounds to twice Adam's upper one.
+
+        Which of the two decides was seen on few networks only, and both grow during training, hence the factor.
+        """
+        adam = self.preconditioned
+        low = min(self.low, adam.low if adam is not None and adam.low is not None else self.low)
         if self.is_early:
-            return self.low, math.inf
-        adam_high = self.preconditioned.high if self.preconditioned else None
-        return self.low, max(self.high, 2 * (adam_high or 0))
+            return low, math.inf
+        return low, max(self.high, 2 * (adam.high or 0) if adam is not None else 0.0)

@@ -1,6 +1,8 @@
 """The noise scales that a run wrote down are shown beside its batch, in both languages."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -60,11 +62,11 @@ def test_the_table_says_share_value_and_worth_with_basis_and_source(tmp_path: Pa
     table = next(block for block in section(build_document(None, run, "en")).blocks if isinstance(block, Table))
     assert [row[0] for row in table.rows] == [("20 %",), ("50 %",)]
     raw, adam, used = (table.rows[0][k][0] for k in (2, 4, 6))
-    assert (raw.text, adam.text, used.text) == ("48", "96", "75 %")  # 48 / (48 + 16)
+    assert (raw.text, adam.text, used.text) == ("48", "96", "85.7 %")  # 96 / (96 + 16)
     assert {raw.claim.basis, adam.claim.basis} == {"measured"} and used.claim.basis == "predicted"
     assert {raw.claim.source, adam.claim.source} == {"metrics.jsonl: noise_scale"}
     assert "16" in table.columns[6].title
-    assert table.rows[1][6][0].text == "87.5 %"  # 112 / (112 + 16)
+    assert table.rows[1][6][0].text == "93.3 %"  # 224 / (224 + 16)
 
 
 @pytest.mark.parametrize(("lang", "said"), [("en", "Gradient noise scale, as measured"), ("zh", "梯度噪声尺度")])
@@ -116,9 +118,19 @@ def test_the_noise_scales_stand_in_the_json_too(tmp_path: Path) -> None:
     assert told["run"]["noise"]["readings"][0]["scale"]["value"] == 48.0
 
 
+def test_what_adam_makes_of_the_noise_counts_where_it_is_known():
+    raw = NoiseScale(value=40.0, low=30.0, high=55.0, n=200)
+    assert (raw.expected, raw.bounds) == (40.0, (30.0, 55.0))
+    adam = Claim(value=12.0, low=10.0, high=15.0, basis="measured", source="test")
+    quieter = dataclasses.replace(raw, preconditioned=adam)
+    assert (quieter.expected, quieter.bounds) == (12.0, (10.0, 55.0))
+    assert dataclasses.replace(quieter, is_early=True).bounds == (10.0, math.inf)
+
+
 @pytest.mark.parametrize("value", [4.0, 48.0, 5000.0])
 def test_the_worth_of_a_sample_is_that_of_the_advice(value: float) -> None:
     """Samples to the same loss are steps times batch; those of a very small batch are fewest."""
-    samples_ratio = relative_steps(16, 1, value) * 16
-    smallest = (1 + value) / value  # samples of batch 1 beside those of an ever smaller one
+    adam = 2 * value
+    samples_ratio = relative_steps(16, 1, adam) * 16
+    smallest = (1 + adam) / adam  # samples of batch 1 beside those of an ever smaller one
     assert worth(16, scale(value)).value == pytest.approx(1 / (samples_ratio * smallest))

@@ -168,7 +168,7 @@ def test_another_batch_is_named_once_and_nothing_is_changed(tmp_path) -> None:
     assert [one.id for one in notes] == ["other_batch_from_here"]
     assert notes[0].values["micro_batch"] == 2 * batch
     assert notes[0].values["lr"] == pytest.approx(1e-3 * 2**0.5)
-    assert notes[0].values["ratio"] == pytest.approx(1.1 * (1 + 10 / 2) / (1 + 10), rel=1e-6)
+    assert notes[0].values["ratio"] == pytest.approx(1.1 * (1 + 20 / 2) / (1 + 20), rel=1e-6)  # 20: under Adam
     assert [one["value"] for one in metrics] == [10 * batch, 20 * batch]
     assert [one["kind"] for one in events] == ["noise_advice", "noise_advice"]
 
