@@ -127,9 +127,12 @@ class Child:
         return self.fail(Failure(outcome=outcome, message=message, traceback_text=tail or None))
 
     def _stderr_tail(self) -> str:
-        self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, self._stderr.tell() - _TAIL_BYTES))
-        return self._stderr.read().decode(errors="replace").strip()
+        try:
+            self._stderr.seek(0, os.SEEK_END)
+            self._stderr.seek(max(0, self._stderr.tell() - _TAIL_BYTES))
+            return self._stderr.read().decode(errors="replace").strip()
+        except ValueError:  # closed by another thread than the one that waits for an answer
+            return ""
 
     def _read(self) -> None:
         with contextlib.suppress(ValueError, OSError):  # the pipe is closed under our feet in close()

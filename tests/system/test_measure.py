@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from advisor.measure.campaign import Place, Subject, measure_settings
 from advisor.measure.messages import BuildOrder, Built, Failure, StepReport
 from advisor.measure.sandbox import Sandbox
 from advisor.workload import synthetic
+from advisor.workload.child import Child
 
 SYNTHETIC = "advisor.workload.synthetic:make"
 FAULTS = """
@@ -271,3 +273,12 @@ def test_settings_that_do_not_fit_together_are_timed_in_turn() -> None:
 def test_the_parent_loads_no_torch() -> None:
     code = "import sys, advisor.recommend.planner; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=os.getcwd(), check=False).returncode == 0
+
+
+def test_a_child_that_is_closed_while_another_thread_waits_answers_with_a_failure() -> None:
+    child, answers = Child("advisor.measure.worker", {}), []
+    waiting = threading.Thread(target=lambda: answers.append(child.ask("{}", timeout_s=60)))
+    waiting.start()
+    child.close()
+    waiting.join(60)
+    assert [type(answer) for answer in answers] == [Failure]
