@@ -25,7 +25,8 @@ from trainer.health.monitor import Health
 from trainer.journal import Journal, RemainingTime
 from trainer.judge.choice import copying
 from trainer.latents import Codec
-from trainer.loop import Due, Stepper, Window
+from trainer.loop import Due, Stepper
+from trainer.meter import Window
 from trainer.noise import NoiseReport
 from trainer.notes import note
 from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
