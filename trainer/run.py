@@ -26,8 +26,9 @@ from trainer.latents import Codec, Pixels, encoded, load_codec
 from trainer.loop import Due, Stepper, TrainingData, train
 from trainer.model import build_model, make_optimizer
 from trainer.notes import note
-from trainer.occasions import Observers, Occasions, PeakMemory
+from trainer.occasions import Observers, Occasions
 from trainer.pipeline import export
+from trainer.reporting import PeakMemory, Reporter
 from trainer.state import TrainState, read_identity
 from trainer.stop import StopRequest
 from trainer.tracking import open_tracking
@@ -239,18 +240,29 @@ class Run:
             self._folder,
             self._config,
             self._state,
-            stepper,
             journal,
             self._observers,
             codec=self._codec,
             classes=self._pictures.classes,
-            num_train=len(self._split.train),
             held_out=self._held_out(),
             identity=self._identity(),
-            memory=self._memory,
-            device_name=self._device_name,
+            reporter=self._reporter(stepper, journal, health),
             evaluator=self._evaluator(),
             advice=stored_advice(self._folder),
+            health=health,
+        )
+
+    def _reporter(self, stepper: Stepper, journal: Journal, health: Health | None) -> Reporter:
+        return Reporter(
+            self._config,
+            self._state,
+            stepper,
+            journal,
+            self._observers.on_progress,
+            run_name=self._folder.path.name,
+            device_name=self._device_name,
+            num_train=len(self._split.train),
+            memory=self._memory,
             health=health,
         )
 
