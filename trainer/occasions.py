@@ -14,24 +14,24 @@ from advisor.records import Advice, Note, Progress
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.diffusion import Objective
-from trainer.evaluate import MAX_AT_MILESTONE, Evaluator
+from trainer.evaluate import Evaluator
 from trainer.folder import RunFolder
 from trainer.health.errors import null_errors, validate
 from trainer.health.monitor import Health
 from trainer.journal import Journal
 from trainer.judge.choice import copying
+from trainer.judge.counts import MAX_AT_MILESTONE
 from trainer.latents import Codec
 from trainer.loop import Due
 from trainer.noise import NoiseReport
 from trainer.notes import note
 from trainer.reporting import Reporter
-from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.sampling import MAX_GRID_CLASSES, draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
 from trainer.trained import TrainedModel, load_trained
 from trainer.validation import ValidationSet
 
 _MAX_FAILED_SAVES = 3
-_MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class Occasions:
 
     def milestone(self, k: int) -> None:
         """One grid with a column for each class; the same noise at every milestone, to compare them."""
-        classes = self._classes[:_MAX_GRID_CLASSES]
+        classes = self._classes[:MAX_GRID_CLASSES]
         x_NCHW = generate(
             self.averaged_model(),
             grid_labels(len(classes)),
