@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from advisor.errors import DataError
 from advisor.records import Note, record
 from trainer.config import BUNDLED_DIGITS
+from trainer.decoding import UNREADABLE, decode, problem_of, stack
 from trainer.notes import note
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-MAX_PIXELS = 64_000_000  # a picture larger than this is a mistake or an attack
 _MAX_LISTED = 10
 
 
@@ -139,9 +139,9 @@ def load_pictures(source: str, image_size: int) -> Pictures:
     for path, name in zip(files.paths, files.names, strict=True):
         try:
             content = path.read_bytes()
-            image, num_frames = _decode(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            bad.append(f"{name} ({_decoding_problem(error)})")
+            image, num_frames = decode(path)
+        except UNREADABLE as error:
+            bad.append(f"{name} ({problem_of(error)})")
             continue
         if num_frames > 1:
             animated.append(name)
@@ -156,51 +156,10 @@ def load_pictures(source: str, image_size: int) -> Pictures:
         classes=files.classes,
         names=files.names,
         digests=tuple(digests),
-        pixels=_stack(decoded),
+        pixels=stack(decoded),
         labels=np.array(files.labels, dtype=np.int64),
         notes=_data_notes(files, animated),
     )
-
-
-def _decode(path: Path) -> tuple[Image.Image, int]:
-    """First frame, upright, as 8-bit L or RGB on white; and how many frames there are."""
-    with Image.open(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
-        num_frames = getattr(image, "n_frames", 1)
-        image.seek(0)
-        image.load()
-        return _as_grey_or_rgb(ImageOps.exif_transpose(image)), num_frames
-
-
-def _as_grey_or_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        return _scaled_to_8_bit(image)
-    if image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        on_white = Image.new("RGBA", rgba.size, "white")
-        on_white.alpha_composite(rgba)
-        return on_white.convert("L" if image.mode in {"LA", "La", "L"} else "RGB")
-    return image.convert("L") if image.mode in {"1", "L"} else image.convert("RGB")
-
-
-def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
-    """16-bit (or wider) grey as 8-bit: Pillow's own conversion would clip everything above 255."""
-    values = np.asarray(image).astype(np.float64)
-    full_scale = 65535.0 if values.max(initial=0) > 255 else 255.0
-    return Image.fromarray((values.clip(0, full_scale) / full_scale * 255).round().astype(np.uint8))
-
-
-def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """``[N, 1, H, W]`` if every picture is grey, else ``[N, 3, H, W]``."""
-    if all(image.ndim == 2 or _is_grey(image) for image in images):
-        return np.stack([image if image.ndim == 2 else image[..., 0] for image in images])[:, None]
-    rgb = [np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image for image in images]
-    return np.ascontiguousarray(np.stack(rgb).transpose(0, 3, 1, 2))
-
-
-def _is_grey(image: NDArray[np.uint8]) -> bool:
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
 
 
 def _bundled_digits(image_size: int) -> Pictures:
@@ -251,12 +210,6 @@ def split_pictures(labels: NDArray[np.int64], held_out_frac: float, seed: int) -
 
 
 # ---- words --------------------------------------------------------------------------------------
-
-
-def _decoding_problem(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not a picture"
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _listing(names: Sequence[str]) -> str:

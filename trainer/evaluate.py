@@ -11,51 +11,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from advisor import schema, storage
+from advisor import storage
 from advisor.errors import DataError
-from advisor.evaluation import CheckpointEvaluation, Evaluation, Judgement, SamplingAdvice, Select
+from advisor.evaluation import CheckpointEvaluation, Evaluation, Judgement, Select
 from advisor.records import Note
-from trainer.checkpoint import list_checkpoints, samples_of
 from trainer.config import TrainConfig
 from trainer.data import Pictures, Split, load_pictures, split_pictures
 from trainer.diffusion import Objective
-from trainer.evaluation_file import read_evaluation
+from trainer.evaluation_file import EvaluationFile
 from trainer.folder import RunFolder
 from trainer.judge import sweep as sweeping
-from trainer.judge.choice import choose, stop_reason
-from trainer.judge.findings import findings
+from trainer.judge.choice import stop_reason
+from trainer.judge.counts import even, num_at_milestone, num_to_generate
 from trainer.judge.judge import Judge
 from trainer.judge.spaces import Encoder
 from trainer.latents import Codec, encoded
 from trainer.notes import note
-from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.sampling import MAX_GRID_CLASSES, draw_grid, generate, grid_labels, png_bytes
 from trainer.trained import TrainedModel
 from trainer.validation import fixed_tuples, tuple_losses
-
-MAX_GENERATED = 1000
-MAX_AT_MILESTONE = 256
-MIN_AT_MILESTONE = 64  # fewer say next to nothing: no copy among 64 may still be 6 %
-# Sampling one picture costs about as much as training on 20 / 3; this keeps the evaluation at the end
-# near 15 % of a run, and those at the milestones together below 7 %.
-_TRAINING_SAMPLES_PER_GENERATED = 40
-_TRAINING_SAMPLES_PER_MILESTONE_GENERATED = 100
-_MAX_GRID_CLASSES = 64
-
-
-def num_to_generate(training_samples: int, num_classes: int) -> int:
-    """How many pictures the evaluation at the end of a run draws: the same number for every class."""
-    return _even(min(MAX_GENERATED, training_samples // _TRAINING_SAMPLES_PER_GENERATED), num_classes)
-
-
-def num_at_milestone(training_samples: int, num_milestones: int, num_classes: int) -> int:
-    """How many pictures are judged at each milestone; 0 if that would cost too much or say too little."""
-    affordable = training_samples // _TRAINING_SAMPLES_PER_MILESTONE_GENERATED // max(1, num_milestones - 1)
-    wanted = _even(min(MAX_AT_MILESTONE, affordable), num_classes)
-    return wanted if MIN_AT_MILESTONE <= wanted <= affordable else 0
-
-
-def _even(count: int, num_classes: int) -> int:
-    return max(1, count // num_classes) * num_classes
 
 
 class Evaluator:
@@ -89,7 +63,8 @@ class Evaluator:
         """
         self._folder, self._config, self._codec = folder, config, codec
         self._pictures, self._split, self._x_NCHW = pictures, split, x_NCHW
-        self._encoder, self._select, self._on_note = encoder, select, on_note
+        self._encoder, self._on_note = encoder, on_note
+        self._file = EvaluationFile(folder, num_train=len(split.train), num_held_out=len(split.held_out), select=select)
         self._judge: Judge | None = None
 
     @property
@@ -130,7 +105,7 @@ class Evaluator:
             ),
             validation_losses=self._validation_losses(model),
         )
-        self._keep(found)
+        self._file.keep(found, self._real_grid())
         return found
 
     def plan(self, num_plain: int, num_guided: int) -> list[tuple[float, int]]:
@@ -162,7 +137,7 @@ class Evaluator:
             draws: write the sheet of the pairs that are closest to training pictures.
             seed: of the noise; else the run's, which is the same for every checkpoint.
         """
-        label_N: NDArray[np.int64] = np.arange(_even(count, len(self._pictures.classes))) % len(self._pictures.classes)
+        label_N: NDArray[np.int64] = np.arange(even(count, len(self._pictures.classes))) % len(self._pictures.classes)
         x_NCHW = generate(
             model,
             torch.from_numpy(label_N),
@@ -190,36 +165,11 @@ class Evaluator:
         losses_V = tuple_losses(model, tuples, Objective(device, self._config.min_snr_gamma))
         return tuple(round(loss, 6) for loss in losses_V.tolist())
 
-    # ---- all of them ----------------------------------------------------------------------------
-
-    def _keep(self, found: CheckpointEvaluation) -> None:
-        before = read_evaluation(self._folder)
-        others = [one for one in (before.checkpoints if before else ()) if one.samples != found.samples]
-        checkpoints = tuple(sorted([*others, found], key=lambda one: one.samples))
-        sampling = before.sampling if before else None
-        self._write(checkpoints, sampling)
-
-    def _write(self, checkpoints: tuple[CheckpointEvaluation, ...], sampling: SamplingAdvice | None) -> None:
-        kept = {samples_of(path) for path in list_checkpoints(self._folder.checkpoints)}
-        newest = checkpoints[-1].samples  # in training it is judged before it is saved
-        choice = choose(checkpoints, self._select, kept={*kept, newest})
-        is_current = sampling is not None and choice is not None and sampling.checkpoint_samples == choice.samples
-        evaluation = Evaluation(
-            num_train_items=len(self._split.train),
-            num_held_out_items=len(self._split.held_out),
-            checkpoints=checkpoints,
-            choice=choice,
-            sampling=sampling if is_current else None,
-            real_grid=self._real_grid(),
-        )
-        evaluation = dataclasses.replace(evaluation, findings=findings(evaluation))
-        storage.write_atomically(self._folder.evaluation, schema.to_json(evaluation) + "\n")
-
     def _real_grid(self) -> str:
         """Training pictures in the layout of a sample grid, to look at beside it."""
         path = self._folder.evaluation_pictures / "real.png"
         if not path.exists():
-            classes = self._pictures.classes[:_MAX_GRID_CLASSES]
+            classes = self._pictures.classes[:MAX_GRID_CLASSES]
             train, label_N = self._split.train, self._pictures.labels
             members = [train[label_N[train] == k] for k in range(len(classes))]
             num_rows = len(grid_labels(len(classes))) // len(classes)
@@ -229,7 +179,7 @@ class Evaluator:
 
     def known(self) -> Evaluation | None:
         """What has been written down so far."""
-        return read_evaluation(self._folder)
+        return self._file.known()
 
     def chosen_samples(self) -> tuple[int, ...]:
         """The checkpoint that is best so far, which has to be kept; empty before any was judged."""
@@ -254,9 +204,7 @@ class Evaluator:
             sampling_steps=self._config.sampling_steps,
             checkpoint_samples=samples,
         )
-        known = self.known()
-        if known is not None:
-            self._write(known.checkpoints, advised)
+        self._file.advise(advised)
 
 
 def evaluator_of(

@@ -24,6 +24,26 @@ class RunFolder:
         return self.path / "config.toml"
 
     @property
+    def advice(self) -> Path:
+        """The advice that the run was started with, if there was one."""
+        return self.path / "advice.json"
+
+    @property
+    def dataset(self) -> Path:
+        """Names and digests of the pictures, and which are held out."""
+        return self.path / "dataset.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Log of the run's numbers."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """Log of what happened."""
+        return self.path / "events.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
@@ -79,7 +99,7 @@ def open_run(path: Path) -> Iterator[RunFolder]:
 def stored_advice(folder: RunFolder) -> Advice | None:
     """The advice that the run was started with; ``None`` if there was none, or it cannot be read any more."""
     try:
-        text = (folder.path / "advice.json").read_text(encoding="utf-8")
+        text = folder.advice.read_text(encoding="utf-8")
         return schema.from_json(Advice, text, where="advice.json")
     except (OSError, UnicodeDecodeError, UsageError):
         return None  # a run needs no advice to go on

@@ -8,33 +8,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-import torch
-
 from advisor import storage
 from advisor.errors import StorageError
 from advisor.records import Advice, Note, Progress
-from trainer.card import CardWatch
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.diffusion import Objective
-from trainer.evaluate import MAX_AT_MILESTONE, Evaluator
+from trainer.evaluate import Evaluator
 from trainer.folder import RunFolder
 from trainer.health.errors import null_errors, validate
 from trainer.health.monitor import Health
-from trainer.journal import Journal, RemainingTime
+from trainer.journal import Journal
 from trainer.judge.choice import copying
+from trainer.judge.counts import MAX_AT_MILESTONE
 from trainer.latents import Codec
-from trainer.loop import Due, Stepper, Window
+from trainer.loop import Due
 from trainer.noise import NoiseReport
 from trainer.notes import note
-from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.reporting import Reporter
+from trainer.sampling import MAX_GRID_CLASSES, draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
 from trainer.trained import TrainedModel, load_trained
 from trainer.validation import ValidationSet
 
 _MAX_FAILED_SAVES = 3
-_MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,28 +40,6 @@ class Observers:
 
     on_progress: Callable[[Progress], None]
     on_note: Callable[[Note], None]
-
-
-class PeakMemory:
-    """Peak bytes of this process since the run began.
-
-    On CUDA the allocator's own counters; on a CPU the growth of the resident set, as it was seen at
-    each report.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._rss_before_bytes = self._peak_rss_bytes = psutil.Process().memory_info().rss
-
-    def read(self) -> dict[str, int | None]:
-        """The fields of a log line."""
-        if self._device.type == "cuda":
-            return {
-                "peak_allocated_bytes": torch.cuda.max_memory_allocated(self._device),
-                "peak_reserved_bytes": torch.cuda.max_memory_reserved(self._device),
-            }
-        self._peak_rss_bytes = max(self._peak_rss_bytes, psutil.Process().memory_info().rss)
-        return {"peak_allocated_bytes": None, "peak_reserved_bytes": self._peak_rss_bytes - self._rss_before_bytes}
 
 
 class Occasions:
@@ -78,29 +53,23 @@ class Occasions:
         folder: RunFolder,
         config: TrainConfig,
         state: TrainState,
-        stepper: Stepper,
         journal: Journal,
         observers: Observers,
         *,
         codec: Codec,
         classes: tuple[str, ...],
-        num_train: int,
         held_out: ValidationSet | None,
         identity: Mapping[str, Any],
-        memory: PeakMemory,
-        device_name: str,
+        reporter: Reporter,
         evaluator: Evaluator,
         advice: Advice | None = None,
         health: Health | None = None,
     ) -> None:
-        self._folder, self._config, self._state, self._stepper = folder, config, state, stepper
+        self._folder, self._config, self._state = folder, config, state
         self._journal, self._observers, self._codec = journal, observers, codec
-        self._classes, self._num_train, self._held_out = classes, num_train, held_out
-        self._identity, self._memory, self._device_name = identity, memory, device_name
-        self._evaluator = evaluator
+        self._classes, self._held_out, self._identity = classes, held_out, identity
+        self._report, self._evaluator = reporter, evaluator
         self._objective = Objective(state.model.device, config.min_snr_gamma)
-        self._remaining = RemainingTime(state.samples_seen)
-        self._card = CardWatch(state.model.device, state.optimizer)
         self._averaged = copy.deepcopy(state.model).eval().requires_grad_(False)
         self._noise = NoiseReport(config, advice, journal, observers.on_note)
         self._health = health
@@ -115,7 +84,7 @@ class Occasions:
             validate=self.validate,
             milestone=self.milestone,
             checkpoint=self.checkpoint,
-            report=self.report,
+            report=lambda window: self._report(window, self._validation_loss),
             note=self.warn,
             noise=lambda found: self._noise(self._state.samples_seen, found),
             stepped=self._health.stepped if self._health is not None else lambda _: None,
@@ -129,65 +98,6 @@ class Occasions:
         """The model with the better of the averages, as of the last validation."""
         self._state.ema.copy_to(self._averaged, self.ema_width)
         return self._averaged
-
-    def report(self, window: Window) -> None:
-        """Write a line of metrics and show it."""
-        state, config = self._state, self._config
-        samples_per_s = config.effective_batch / window.step_s
-        card = self._card.read()
-        self._journal.metric(
-            "train",
-            state.samples_seen,
-            step=state.samples_seen // config.effective_batch,
-            epoch=self._epoch(),
-            loss=window.loss,
-            lr=window.lr,
-            grad_norm=window.grad_norm,
-            samples_per_s=samples_per_s,
-            step_s=window.step_s,
-            elapsed_s=state.elapsed_s,
-            **self._memory.read(),
-            **card,
-        )
-        if window.num_skipped:
-            self._journal.event(
-                "skipped_steps",
-                state.samples_seen,
-                count=window.num_skipped,
-                total=state.skipped_steps,
-                loss_scale=state.scaler.get_scale(),
-            )
-        if self._health is not None:
-            self._health.reported(state.samples_seen, window, card)
-        self._observers.on_progress(self._progress(window, samples_per_s))
-
-    def _progress(self, window: Window, samples_per_s: float) -> Progress:
-        state, config = self._state, self._config
-        every = config.samples / config.num_milestones
-        reached = min(config.num_milestones, int(state.samples_seen / every + 1e-9) + 1)
-        return Progress(
-            run_name=self._folder.path.name,
-            device_name=self._device_name,
-            micro_batch=self._stepper.micro_batch,
-            accumulation=-(-config.effective_batch // self._stepper.micro_batch),
-            samples=state.samples_seen,
-            total_samples=config.samples,
-            step=state.samples_seen // config.effective_batch,
-            total_steps=config.num_steps,
-            epoch=self._epoch(),
-            loss=window.loss,
-            validation_loss=self._validation_loss,
-            lr=window.lr,
-            samples_per_s=samples_per_s,
-            elapsed_s=state.elapsed_s,
-            remaining_s=self._remaining.update(state.samples_seen, config.samples),
-            peak_reserved_bytes=self._memory.read()["peak_reserved_bytes"],
-            next_milestone_samples=round(reached * every) if state.samples_seen < config.samples else None,
-            num_alarms=len(self._health.alarms.raised) if self._health is not None else None,
-        )
-
-    def _epoch(self) -> float:
-        return round(self._state.samples_seen / self._num_train, 4)
 
     def validate(self) -> None:
         """Find out which average does better on the held-out pictures."""
@@ -213,7 +123,7 @@ class Occasions:
 
     def milestone(self, k: int) -> None:
         """One grid with a column for each class; the same noise at every milestone, to compare them."""
-        classes = self._classes[:_MAX_GRID_CLASSES]
+        classes = self._classes[:MAX_GRID_CLASSES]
         x_NCHW = generate(
             self.averaged_model(),
             grid_labels(len(classes)),

@@ -20,9 +20,9 @@ from trainer.ema import Ema
 from trainer.latents import encoded, load_codec
 from trainer.loop import Stepper, TrainingData
 from trainer.model import build_model, make_optimizer
-from trainer.occasions import PeakMemory
 from trainer.plan import default_warmup
 from trainer.presets import preset_named
+from trainer.reporting import PeakMemory
 from trainer.state import TrainState
 from trainer.validation import ValidationSet, best_ema_width, fixed_tuples
 

@@ -20,6 +20,7 @@ from trainer.model import Denoiser, null_class, sample_shape
 from trainer.order import generator
 
 SamplerName = Literal["dpm++", "ddim"]
+MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
 _BATCH = 250
 _MIN_TILE_PIXELS = 64
 _GRID_ROWS, _BAND_COLUMNS = 8, 16

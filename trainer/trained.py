@@ -91,7 +91,7 @@ def best_checkpoint(folder: RunFolder) -> str:
     known = read_evaluation(folder)
     if known is not None and known.choice is not None and known.choice.samples in kept:
         return str(known.choice.samples)
-    entries = storage.read_json_lines(folder.path / "metrics.jsonl")
+    entries = storage.read_json_lines(folder.metrics)
     losses = {e["samples"]: e["loss"] for e in entries if e["kind"] == "validation" and e["samples"] in kept}
     return str(min(losses, key=losses.__getitem__)) if losses else "latest"
 

@@ -151,7 +151,7 @@ def test_every_bad_file_is_named(tmp_path, spoil):
 
 
 def test_a_huge_picture_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.data.MAX_PIXELS", 100)
+    monkeypatch.setattr("trainer.decoding.MAX_PIXELS", 100)
     with pytest.raises(DataError, match="16x16 pixels"):
         load_pictures(str(make_pictures(tmp_path / "d")), SIDE)
 

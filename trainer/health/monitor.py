@@ -24,7 +24,8 @@ from trainer.health.learning import MIN_STEPS, LearningChecks, WeightSample
 from trainer.health.machine import MachineChecks
 from trainer.health.statistics import Floats, bucket_means, bucket_of
 from trainer.health.steps import StepChecks
-from trainer.loop import Step, TrainingData, Window
+from trainer.loop import Step, TrainingData
+from trainer.meter import Window
 from trainer.state import TrainState
 from trainer.validation import ValidationSet
 
