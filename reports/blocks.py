@@ -16,10 +16,14 @@ Mark = Literal["+", "-", "!", "i", "todo", ""]
 
 @record
 class Figure:
-    """A claim as it is printed: its value, its interval, and the claim itself for the basis."""
+    """A claim as it is printed: its value, its interval, and the claim itself for the basis.
+
+    ``aside`` is the interval as a sentence has it, in the brackets of its language.
+    """
 
     text: str
     interval: str = ""
+    aside: str = ""
     claim: Claim
     marked: bool = True
 
@@ -119,7 +123,7 @@ class Point:
     claim: Claim
 
 
-Form = Literal["bars", "points", "line", "curve", "band", "level", "upright"]
+Form = Literal["bars", "points", "rings", "line", "curve", "band", "level", "upright"]
 Role = Literal["weights", "gradients", "optimizer", "ema", "activations", "context", "rest", "main", "other", "limit"]
 
 
@@ -217,7 +221,7 @@ def line_text(line: Line, marks: dict[Basis, str], *, intervals: bool = True, ba
 
 def figure_text(figure: Figure, marks: dict[Basis, str], *, interval: bool, basis: bool) -> str:
     """The figure as plain text, with the parts that are asked for."""
-    bounds = f" ({figure.interval})" if interval and figure.interval else ""
+    bounds = figure.aside if interval else ""
     mark = f" {marks[figure.claim.basis]}" if basis and figure.shows_basis else ""
     return f"{figure.text}{bounds}{mark}"
 

@@ -3,7 +3,7 @@
 from advisor.records import Advice, Advices, Claim
 from reports.blocks import Block, Bullet, Bullets, Column, Document, Lang, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text
-from reports.wording import Wording
+from reports.wording import Wording, all_as
 
 _TIMING_NOTES = ("predicted_step", "predicted_step_alike", "predicted_only", "host_bound")
 _NOT_ASKED = Claim(value=None, basis="user", source="given")
@@ -71,7 +71,7 @@ def clearly_first(advices: tuple[Advice, ...]) -> int | None:
 
 def _notes(found: Advices, w: Wording) -> Section:
     bullets = [
-        Bullet(mark="!", line=w.note(one))
+        Bullet(mark="!", line=w.note(one, all_as("predicted", "warnings", one.values)))
         for advice in found.advices
         for one in advice.warnings
         if one.id in _TIMING_NOTES

@@ -8,7 +8,7 @@ from reports import charts, schedule
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Heading, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text, config_lines, per_item, reasons_of, run_steps, same_setting
 from reports.view import RunView
-from reports.wording import Wording, exact
+from reports.wording import Wording, exact, spelled_epoch
 
 LADDER = (0.5, 1.0, 2.0)
 
@@ -173,7 +173,7 @@ def milestones(advice: Advice, run: RunView | None, w: Wording) -> Section:
             (units.format_count(one.step),),
             (units.format_count(one.samples),),
             (w.duration(one.elapsed_s),),
-            (f"{one.epoch:.1f}",),
+            (spelled_epoch(one.epoch),),
             (m.milestone_looks.get(one.id, one.id),),
         )
         for one in advice.milestones
@@ -182,8 +182,6 @@ def milestones(advice: Advice, run: RunView | None, w: Wording) -> Section:
     blocks.append(Paragraph(line=(m.milestones_no_loss,)))
     if advice.workload.parameters.get("preset") is not None:
         blocks.append(Paragraph(line=say(m.milestones_grids, num=schedule.NUM_GRIDS)))
-    if advice.milestones and advice.milestones[-1].elapsed_s.value is not None:
-        blocks.append(Paragraph(line=say(m.milestones_end, run=w.duration(advice.milestones[-1].elapsed_s))))
     return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
 
 
@@ -220,12 +218,13 @@ def checkpoints(advice: Advice, run: RunView | None, w: Wording) -> Section:
     m = w.messages
     looks = schedule.planned(advice, run) if run is not None and schedule.of_run(run) else advice.milestones
     blocks: list[Block] = []
-    for milestone in _two_of(looks):
+    questions = ((m.ask_validation, m.ask_legible, m.ask_distinct), (m.ask_still_falling, m.ask_better, m.ask_copies))
+    two = _two_of(looks)
+    for milestone, asked in zip(two, questions[-len(two) :]):
         step, time = units.format_count(milestone.step), w.duration(milestone.elapsed_s)
         title = m.checkpoint_at if time.is_known else m.checkpoint_at_step
         blocks.append(Heading(text=title.format(step=step, time=time.text)))
-        questions = (m.ask_validation, m.ask_legible, m.ask_distinct, m.ask_copies)
-        blocks.append(Bullets(items=tuple(Bullet(mark="todo", line=(question,)) for question in questions)))
+        blocks.append(Bullets(items=tuple(Bullet(mark="todo", line=(question,)) for question in asked)))
     blocks.append(Heading(text=m.stop_title))
     stops = [Bullet(line=(line,)) for line in (m.stop_good, m.stop_worse, m.stop_keep)]
     blocks.append(Bullets(items=(*stops, *_copies(advice, w))))

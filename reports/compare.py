@@ -18,7 +18,7 @@ from reports.blocks import (
     Section,
     Table,
 )
-from reports.charts import two_losses, validation_loss
+from reports.loss_charts import two_losses, validation_loss
 from reports.run import source_json
 from reports.view import RunView
 from reports.wording import Wording, exact

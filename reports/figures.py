@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES, HEIGHT_INCHES = 5.0, 3.1
 BAR_WIDTH = 0.62
+CROWDED = 100  # points of a curve from which on a thick line would be a smear
 _LOG_STEPS = (1, 1.5, 2, 3, 5, 7)
 # Colours that no chart really has: each is written as the page's variable of that name afterwards.
 INK, GRID = "#010101", "#020202"
@@ -30,7 +31,7 @@ _VARIABLES = {INK: "ink-soft", GRID: "line", **{color: f"c-{role}" for role, col
 _STYLE: Any = {  # matplotlib's type of it lists every key of one release
     "svg.fonttype": "none",
     "svg.hashsalt": "cfgadvise",
-    "font.size": 11.5,
+    "font.size": 10.5,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -112,7 +113,9 @@ def _scale_x(axes: "Axes", chart: Chart, categories: list[float]) -> None:
         axes.set_xlim(-0.6, len(categories) - 0.4)
     elif chart.x_scale == "log2":
         axes.set_xscale("log", base=2)
-        ticks = sorted({point.x for series in chart.series if series.form == "points" for point in series.points})
+        ticks = sorted(
+            {point.x for series in chart.series if series.form in ("points", "rings") for point in series.points}
+        )
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
     else:
@@ -167,13 +170,15 @@ def _plot_values(
 ) -> None:  # fmt: skip
     """Points with their intervals, a curve, or both."""
     xs, ys = places
-    if series.form in ("points", "line"):
+    if series.form in ("points", "rings", "line"):
         low, high = _bounds(series, chart)
         errors = [[max(0.0, y - a) for y, a in zip(ys, low)], [max(0.0, b - y) for y, b in zip(ys, high)]]
         axes.errorbar(xs, ys, yerr=errors, fmt="none", ecolor=color, elinewidth=1.4, capsize=3)
-        axes.plot(xs, ys, linestyle="none", marker="o", markersize=5, color=color, zorder=5)
+        ring: Any = {"markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.6}  # around a point that it meets
+        style = ring if series.form == "rings" else {"markersize": 5}
+        axes.plot(xs, ys, linestyle="none", marker="o", color=color, zorder=5, **style)
     if series.form in ("curve", "line"):
-        axes.plot(xs, ys, color=color, linewidth=1.6)
+        axes.plot(xs, ys, color=color, linewidth=1.6 if len(xs) <= CROWDED else 0.9)
 
 
 def _bounds(series: Series, chart: Chart) -> tuple[list[float], list[float]]:
@@ -196,6 +201,6 @@ def _inlined(svg: str, name: str, alt: str) -> str:
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     for color, variable in _VARIABLES.items():
         svg = svg.replace(color, f"var(--{variable})")
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font)", svg)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: calc(\1 * var(--chart-text)) var(--font)", svg)
     size = re.compile(r'<svg[^>]*viewBox="([^"]+)"[^>]*>')
     return size.sub(lambda m: f'<svg viewBox="{m[1]}" role="img" aria-label="{escape(alt)}">', svg, count=1)

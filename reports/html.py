@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from advisor.records import Advice
 from reports.blocks import Block, Chart, Document, Figure, Lang, Picture, Section, Table
@@ -116,9 +116,10 @@ def _kind(block: Block) -> str:
     return type(block).__name__
 
 
-def _whole(text: str) -> str:
-    """The text with its numbers kept on one line: ``40 000`` must not be read as two."""
-    return re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "\u00a0", text)
+def _whole(text: str) -> Markup:
+    """The text with each number and each option kept on one line: ``40 000`` must not be read as two."""
+    numbers = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "\u00a0", text)
+    return Markup(re.sub(r"--[a-z][\w-]*", r'<span class="whole">\g<0></span>', str(escape(numbers))))  # noqa: S704
 
 
 def _groups(section: Section) -> list[tuple[str, list[Block]]]:

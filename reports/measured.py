@@ -1,7 +1,7 @@
 """The section of a report that shows what was run: memory and speed against the batch size."""
 
 from advisor.records import Advice, Basis, Claim, Measurement
-from reports import charts
+from reports import charts, memory_chart
 from reports.blocks import Block, Code, Column, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text
 from reports.points import MEASUREMENT, memory_claim, rate_claim, step_claim
@@ -15,7 +15,7 @@ def measurements(advice: Advice, w: Wording) -> Section:
     if advice.measurements:  # none for a card that is not here
         blocks += [Paragraph(line=(m.measured_how.format(memory=w.memory),)), _measured_table(advice, w)]
         blocks.append(Paragraph(line=_spent(advice, w)))
-    blocks += charts.memory(advice, w) + charts.speed(advice, w)
+    blocks += memory_chart.memory(advice, w) + charts.speed(advice, w)
     blocks += _predicted_memory(advice, w) + _breakdown(advice, w) + _speed_fit(advice, w)
     return Section(id="measurements", title=m.section_measurements.format(memory=w.memory), blocks=tuple(blocks))
 
@@ -82,7 +82,8 @@ def _predicted_memory(advice: Advice, w: Wording) -> list[Block]:
         Column(title=m.column_peak.format(memory=w.memory)),
         Column(title=m.column_interval),
     )
-    return [Paragraph(line=(m.predicted_memory.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
+    said = m.predicted_memory if advice.measurements else m.predicted_memory_only
+    return [Paragraph(line=(said.format(memory=w.memory),)), Table(columns=columns, rows=rows)]
 
 
 def _breakdown(advice: Advice, w: Wording) -> list[Block]:

@@ -3,15 +3,17 @@
 import dataclasses
 
 from advisor import units
-from advisor.records import Advice, Claim
-from reports import charts, quality
+from advisor.records import Advice, Claim, Note
+from reports import loss_charts, quality
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Line, Paragraph, Picture, Section, Table, say
 from reports.schedule import option_run, predicted_run_s
 from reports.view import RunView, SampleGrid
-from reports.wording import Wording, day
+from reports.wording import Wording, all_as, day
 
 NUM_GRIDS_SHOWN = 6
 NOT_PREDICTED = Claim(value=None, basis="predicted", source="not measured")
+_OF_MEASURED = ("step_time_rose", "step_time_fell", "input_stall", "noise_scale_early", "noise_scale_untrained")
+_OF_PREDICTED = ("noise_scale_too_slow", "host_bound", "largest_safe")
 
 
 def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
@@ -49,7 +51,7 @@ def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
     )
     blocks: list[Block] = [Table(columns=columns, rows=rows), Paragraph(line=(m.actual_note,))]
     blocks.append(Paragraph(line=(m.actual_memory_note.format(memory=w.memory),)))
-    blocks += [*charts.losses(run, w), *_what_happened(run, w)]
+    blocks += [*loss_charts.losses(run, w), *_what_happened(run, w)]
     return Section(id="actual", title=m.section_actual, blocks=tuple(blocks))
 
 
@@ -69,7 +71,7 @@ def actual(run: RunView, w: Wording) -> Section:
         Column(title=m.column_interval),
     )
     rows = tuple(((name,), (figure,), (figure.interval or "-",)) for name, figure in named)
-    blocks = (Table(columns=columns, rows=rows), Paragraph(line=(m.actual_unplanned,)), *charts.losses(run, w))
+    blocks = (Table(columns=columns, rows=rows), Paragraph(line=(m.actual_unplanned,)), *loss_charts.losses(run, w))
     return Section(id="actual", title=m.section_happened, blocks=(*blocks, *_what_happened(run, w)))
 
 
@@ -195,10 +197,8 @@ def _problems(run: RunView, w: Wording) -> list[Block]:
 
 def _origin(advice: Advice, w: Wording) -> list[Block]:
     origin = advice.provenance
-    text = w.messages.method_origin.format(
-        version=origin.cfgadvise_version, day=day(origin.created_at_utc), command=origin.command
-    )
-    return [Paragraph(line=(text,))]
+    text = w.messages.method_origin.format(version=origin.cfgadvise_version, day=day(origin.created_at_utc))
+    return [Paragraph(line=(text,)), Code(language="bash", text=origin.command)]
 
 
 def warnings(advice: Advice, w: Wording) -> Section:
@@ -206,5 +206,12 @@ def warnings(advice: Advice, w: Wording) -> Section:
     m = w.messages
     if not advice.warnings:
         return Section(id="warnings", title=m.section_warnings, blocks=(Paragraph(line=(m.warnings_none,)),))
-    items = tuple(Bullet(mark="!", line=w.note(note)) for note in advice.warnings)
+    items = tuple(Bullet(mark="!", line=w.note(note, _known(note))) for note in advice.warnings)
     return Section(id="warnings", title=m.section_warnings, blocks=(Bullets(items=items),))
+
+
+def _known(note: Note) -> dict[str, Claim]:
+    """What the figures of a warning rest on; those of any other are rules."""
+    if note.id in _OF_MEASURED:
+        return all_as("measured", "warnings", note.values)
+    return all_as("predicted", "warnings", note.values) if note.id in _OF_PREDICTED else {}

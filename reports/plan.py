@@ -47,7 +47,7 @@ def verdict(advice: Advice, run: RunView | None, w: Wording) -> Section:
         run=w.duration(best.run_s),
     )
     blocks: list[Block] = [Paragraph(line=headline), Paragraph(line=price)]
-    if not keeps and best.time_to_same_progress.value is not None:
+    if best.effective_batch != present.effective_batch and best.time_to_same_progress.value is not None:
         blocks.append(Paragraph(line=say(m.verdict_ratio, ratio=w.percent(best.time_to_same_progress))))
     if run is not None:
         blocks += run_blocks(run, w)
@@ -183,7 +183,12 @@ def machine(advice: Advice, w: Wording) -> Section:
     if device.power_limit_w is not None:
         rows.append((m.machine_power, (f"{device.power_limit_w:.0f} W",)))
     if host is not None:
-        rows += [(m.machine_host, (f"{host.cpu_name or host.os}, {host.num_cores} {m.machine_cores}",))]
+        rows += [
+            (
+                m.machine_host if is_here else m.machine_predicted_on,
+                (f"{host.cpu_name or host.os}, {host.num_cores} {m.machine_cores}",),
+            )
+        ]
         versions = [("Python", host.python_version), ("torch", host.torch_version), ("driver", host.driver_version)]
         rows.append((m.machine_software, (", ".join(f"{name} {version}" for name, version in versions if version),)))
     rows.append((m.machine_workload, (advice.workload.name,)))
@@ -246,7 +251,28 @@ def dataset(advice: Advice, w: Wording) -> Section:
         onset = advice.exposure.memorization_onset_samples
         items.append(Bullet(line=say(m.data_onset, onset=w.count(onset), epochs=w.rate(per_item(onset, num_items)))))
     blocks.append(Bullets(items=tuple(items)))
+    blocks += _batches_beside_data(advice, w)
     return Section(id="dataset", title=m.section_dataset, blocks=tuple(blocks))
+
+
+def _batches_beside_data(advice: Advice, w: Wording) -> list[Block]:
+    """Share of the data and steps an epoch of every effective batch among the options, by both conventions."""
+    m, num_items = w.messages, advice.dataset.num_items
+    batches = sorted({one.effective_batch for one in advice.options})
+    if len(batches) < 2:
+        return []
+    titles = (m.column_effective, m.column_share_of_data, m.name_steps_per_epoch, m.column_drop_last)
+    rows = tuple(
+        (
+            (units.format_count(batch),),
+            (w.percent(exact(batch / num_items)),),
+            (w.count(exact(math.ceil(num_items / batch))),),
+            (w.count(exact(num_items // batch)),),
+        )
+        for batch in batches
+    )
+    chosen = next((k for k, batch in enumerate(batches) if batch == advice.recommended.effective_batch), None)
+    return [Table(columns=tuple(Column(title=title) for title in titles), rows=rows, chosen=chosen)]
 
 
 def per_item(samples: Claim, num_items: int) -> Claim:

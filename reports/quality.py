@@ -20,7 +20,7 @@ from reports.blocks import (
     say,
 )
 from reports.view import RunView
-from reports.wording import Wording, exact
+from reports.wording import Wording, all_as, exact
 
 UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
 _GOOD, _TODO, _REMARKS = (
@@ -59,12 +59,7 @@ def _finding(finding: Note, w: Wording) -> Bullet:
 
 def _said(note: Note, w: Wording) -> Line:
     """A note of the evaluation: its figures were measured."""
-    measured = {
-        name: Claim(value=value, basis="measured", source="evaluation.json")
-        for name, value in note.values.items()
-        if isinstance(value, (int, float))
-    }
-    return w.note(note, measured)
+    return w.note(note, all_as("measured", "evaluation.json", note.values))
 
 
 def _figures(judgement: Judgement, checkpoint: CheckpointEvaluation, w: Wording) -> list[Block]:

@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from advisor import units
 from advisor.records import Advice, Claim, Milestone, Option
 from reports.blocks import Block, Column, Figure, Line, Paragraph, Section, Table
-from reports.charts import validation_loss
+from reports.loss_charts import validation_loss
 from reports.quality import plain_figures, real_figures
 from reports.view import RunView, TrainPoint, ValidationPoint
-from reports.wording import Wording
+from reports.wording import Wording, spelled_epoch
 
 NUM_GRIDS = 5  # the trainer's own default: grid k is drawn at k/5 of the run
 _UNKNOWN = Claim(value=None, basis="predicted", source="run_s")
@@ -103,7 +103,7 @@ def _row(samples: int, advice: Advice | None, run: RunView, w: Wording) -> tuple
         (PurePosixPath(grid).stem if grid else "-",),
         (units.format_count(samples),),
         (units.format_count(math.ceil(samples / batch)) if batch else "-",),
-        (f"{samples / num_train:.1f}" if num_train else "-",),
+        (spelled_epoch(samples / num_train) if num_train else "-",),
         *expected,
         (_shown(w.duration(_logged(train.elapsed_s if train else None, "elapsed_s"))),),
         (_shown(w.loss(_logged(train.loss if train else None, "loss"))),),

@@ -113,7 +113,8 @@ class Wording:
         interval = self._interval(low, high)
         if claim.value is None:
             return Figure(text=interval, claim=claim)
-        return Figure(text=text, interval=interval, claim=claim)
+        aside = self.messages.aside.format(interval=interval)
+        return Figure(text=text, interval=interval, aside=aside, claim=claim)
 
     def _interval(self, low: str, high: str) -> str:
         if not low:
@@ -159,12 +160,12 @@ class Wording:
             value, spell = values[name], self._spellers().get(unit or "")
             if value is None:
                 yield self.messages.unknown
-            elif spell is None or isinstance(value, str):
+            elif isinstance(value, str) or not unit:
                 yield format(value, unit or "")
             else:
                 known = claims.get(name, RULED)
                 claim = Claim(value=value, basis=known.basis, source=known.source)
-                yield Figure(text=spell(value), claim=claim)
+                yield Figure(text=spell(value) if spell else format(value, unit), claim=claim)
 
     def _spellers(self) -> dict[str, Callable[[float], str]]:
         return {
@@ -199,9 +200,23 @@ def spelled_count(count: float) -> str:
     return units.format_count(round(count)) if count >= 100 else f"{count:.3g}"
 
 
+def spelled_epoch(epoch: float) -> str:
+    """``24.7``; from a hundred on without a fraction: ``1 548``."""
+    return units.format_count(round(epoch)) if epoch >= 100 else f"{epoch:.1f}"
+
+
 def exact(value: float, source: str = ARITHMETIC) -> Claim:
     """A figure that follows from others by arithmetic alone."""
     return Claim(value=value, basis="rule", source=source)
+
+
+def all_as(basis: Basis, source: str, values: Mapping[str, Value]) -> dict[str, Claim]:
+    """The numbers of a note as claims of one basis."""
+    return {
+        name: Claim(value=value, basis=basis, source=source)
+        for name, value in values.items()
+        if isinstance(value, (int, float))
+    }
 
 
 def day(created_at_utc: str) -> str:

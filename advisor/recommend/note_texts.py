@@ -69,7 +69,7 @@ NOTES: dict[str, str] = {
     ),
     "noise_scale_made_up_data": (
         "The gradient noise scale was not measured, so the effective batch is not changed: the step was fed made-up"
-        " data, whose noise is not that of yours. `cfgadvise train` measures it during the run."
+        " data, whose noise is not that of yours. cfgadvise train measures it during the run."
     ),
     "noise_scale_batch_norm": (
         "The gradient noise scale was not measured, so the effective batch is not changed: with BatchNorm the samples"
@@ -171,7 +171,7 @@ NOTES: dict[str, str] = {
     ),
     # ---- monitoring
     "loss_baseline": (
-        "Write down the training and validation loss at step {step} ({samples:count} samples):"
+        "Write down the training and validation loss at step {step:count} ({samples:count} samples):"
         " every later loss is compared with these, not with a fixed number."
     ),
     "plateau": (

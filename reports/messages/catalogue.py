@@ -34,7 +34,9 @@ class Messages:
     yes: str
     no: str
     list_separator: str
+    sentence_gap: str
     range_sign: str
+    aside: str
     percent_sign: str
     times: str
     before: str
@@ -111,6 +113,8 @@ class Messages:
     name_run_steps: str
     name_run_samples: str
     name_steps_per_epoch: str
+    column_share_of_data: str
+    column_drop_last: str
     name_same_progress: str
     # ---- 1 verdict
     section_verdict: str
@@ -137,6 +141,7 @@ class Messages:
     machine_capability: str
     machine_power: str
     machine_host: str
+    machine_predicted_on: str
     machine_cores: str
     machine_software: str
     machine_workload: str
@@ -146,6 +151,7 @@ class Messages:
     measured_spent: str
     outcomes: Mapping[str, str]
     predicted_memory: str
+    predicted_memory_only: str
     breakdown: str
     breakdown_at: str
     part_weights: str
@@ -162,10 +168,12 @@ class Messages:
     speed_no_fit: str
     chart_memory: str
     chart_speed: str
+    chart_speed_predicted: str
     chart_lr: str
     chart_loss: str
     chart_budget: str
     chart_budget_above: str
+    chart_beyond: str
     chart_activations: str
     chart_rest: str
     chart_fit: str
@@ -222,7 +230,6 @@ class Messages:
     # ---- 9 milestones
     section_milestones: str
     milestones_counted: str
-    milestones_end: str
     milestones_no_loss: str
     milestones_grids: str
     milestones_run: str
@@ -245,6 +252,8 @@ class Messages:
     ask_validation: str
     ask_legible: str
     ask_distinct: str
+    ask_still_falling: str
+    ask_better: str
     ask_copies: str
     stop_title: str
     stop_good: str

@@ -24,7 +24,9 @@ EN = Messages(
     yes="yes",
     no="no",
     list_separator=", ",
+    sentence_gap=" ",
     range_sign=" - ",
+    aside=" ({interval})",
     percent_sign=" %",
     times="{ratio}",
     before="before: ",
@@ -101,6 +103,8 @@ EN = Messages(
     name_run_steps="Total steps",
     name_run_samples="Total samples",
     name_steps_per_epoch="Steps an epoch",
+    column_share_of_data="Share",
+    column_drop_last="drop_last",
     name_same_progress="Time to the same progress",
     # ---- 1 verdict
     section_verdict="Verdict",
@@ -138,6 +142,7 @@ EN = Messages(
     machine_capability="Compute capability",
     machine_power="Power limit",
     machine_host="Computer",
+    machine_predicted_on="Predicted on",
     machine_cores="cores",
     machine_software="Software",
     machine_workload="Training step",
@@ -156,6 +161,7 @@ EN = Messages(
         "non_finite": "NaN or infinite",
     },
     predicted_memory="Predicted peak {memory} of micro-batches that were not run:",
+    predicted_memory_only="Predicted peak {memory}; nothing was run on this card:",
     breakdown="Where the {memory} goes. Only the activations grow in proportion to the batch:",
     breakdown_at="Where the {memory} goes at the recommended batch. Only activations grow in proportion to it:",
     part_weights="Weights",
@@ -172,14 +178,16 @@ EN = Messages(
     speed_no_fit="Too few rows to fit the step time to the batch: only the measured sizes are compared.",
     chart_memory="Peak {memory} by micro-batch",
     chart_speed="Speed by micro-batch",
+    chart_speed_predicted="Predicted speed by micro-batch",
     chart_lr="Learning rate by effective batch",
     chart_loss="Loss during the run",
     chart_budget="budget",
     chart_budget_above="The budget, {budget}, is far above this chart: {times} times its largest value.",
+    chart_beyond="Micro-batch {micro_batch} would dwarf the others: it stands in the table only.",
     chart_activations="Activations",
     chart_rest="Not attributed: workspace, allocator, program",
     chart_fit="fit",
-    chart_accumulated="measured with accumulation",
+    chart_accumulated="with accumulation",
     chart_knee="95 % of the reachable speed",
     chart_rule="square-root rule",
     chart_effective="Effective batch",
@@ -203,8 +211,8 @@ EN = Messages(
     data_steps="One epoch takes {steps} steps, rounded up; a loader with drop_last makes {whole}.",
     data_epochs="The whole run sees every sample {epochs} times.",
     data_onset=(
-        "A generative network may begin to copy its training items after about {onset} samples ({epochs} epochs);"
-        " a larger network sooner. Other networks overfit rather than copy."
+        "A generative network may begin to copy its training items after about {onset} samples, which is {epochs}"
+        " epochs; a larger network sooner. Other networks overfit rather than copy."
     ),
     stop_copies="From {samples} samples (epoch {epochs}) on, look for copies of training items at every milestone.",
     steps_an_epoch="steps an epoch",
@@ -269,13 +277,10 @@ EN = Messages(
     milestones_counted=(
         "Counted in samples seen, so that they hold after a restart or a change of batch. Times are training time."
     ),
-    milestones_end="The run ends after {run}.",
     milestones_no_loss=(
         "What the loss will be is not predicted: no law gives it for new data. Compare it with the milestone before."
     ),
-    milestones_grids=(
-        "cfgadvise train stops {num} times, evenly spread, to draw a sample grid: sample-k.png at k/{num} of the run."
-    ),
+    milestones_grids=("cfgadvise train draws {num} sample grids, evenly spread: sample-k.png at k/{num} of the run."),
     milestones_run=(
         "The run draws a sample grid at each of its {num} milestones. Counted in samples seen; times are training time."
     ),
@@ -307,12 +312,18 @@ EN = Messages(
     ask_validation="Is the validation loss lower than at the milestone before?",
     ask_legible="Do the samples look like the data?",
     ask_distinct="Can the classes be told apart?",
+    ask_still_falling="Is the validation loss still falling?",
+    ask_better="Are the samples better than half-way, and the classes still apart?",
     ask_copies="Are the samples new, not copies of training items?",
-    stop_title="Stop before the end when",
-    stop_good="the samples serve their purpose at two milestones running: more steps mainly add the risk of copies;",
-    stop_worse="the validation loss rises at two checkpoints running while the training loss falls:"
-    " use the checkpoint before the rise.",
-    stop_keep="Keep the checkpoint with the lowest validation loss, not simply the last one.",
+    stop_title="When to stop early, and which checkpoint to use",
+    stop_good=(
+        "The samples serve their purpose at two milestones running: stop; more steps mainly add the risk of copies."
+    ),
+    stop_worse=(
+        "The validation loss rises at two checkpoints running while the training loss falls: stop, and use the"
+        " checkpoint before the rise."
+    ),
+    stop_keep="Otherwise use the checkpoint with the lowest validation loss, not simply the last one.",
     # ---- 12 troubleshooting
     section_troubleshooting="If you see this, do that",
     oom_sign="Out of {memory}",
@@ -459,7 +470,7 @@ EN = Messages(
     method_user="Given: what you said about your run; it was not checked.",
     method_noise_scale="Gradient noise scale: {value} samples.",
     method_no_noise_scale="Not measured: the gradient noise scale; what a larger batch gains per sample is not known.",
-    method_origin="Made by cfgadvise {version} on {day}. Command: {command}",
+    method_origin="Made by cfgadvise {version} on {day}, with the command:",
     method_logged="Measured: read from the run's own logs.",
     method_unadvised=(
         "There is no advice for this run: whether another batch or learning rate would do better was not"

@@ -286,7 +286,7 @@ NOTES: dict[str, str] = {
     "evaluation_not_traced": "预估中不包括评估步骤：{message}",
     "quadratic_memory": "样本之间要两两比较，{memory}随批量的平方增长：增加累积步数比通常更省。",
     "loss_baseline": (
-        "在第 {step} 步（{samples:count} 个样本）记下训练 loss 和验证 loss："
+        "在第 {step:count} 步（{samples:count} 个样本）记下训练 loss 和验证 loss："
         "以后都与它们比较，而不是与某个固定的数比较。"
     ),
     "plateau": (

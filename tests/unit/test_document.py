@@ -327,8 +327,9 @@ def test_the_model_of_step_times_is_shown_with_its_intervals(lang: str) -> None:
         gamma_interval_s=(0.0, 0.03),
     )  # fmt: skip
     text = markdown.render(build_document(sample_advice(speed=speed), None, lang))
-    assert "20.0 ms (19.0" in text
-    assert "8.00 ms (7.10" in text
+    bracket = {"en": " (", "zh": "（"}[lang]
+    assert f"20.0 ms{bracket}19.0" in text
+    assert f"8.00 ms{bracket}7.10" in text
 
 
 def test_what_was_not_timed_is_not_judged_by_time() -> None:
