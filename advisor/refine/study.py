@@ -8,17 +8,15 @@ where its process is seen to be gone, and its slot waits again with the same lea
 import contextlib
 import datetime
 import math
-import os
 import random
-import socket
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
-import psutil
 import sqlalchemy.exc
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import RDBStorage, fail_stale_trials
@@ -26,8 +24,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from advisor.errors import StorageError, UsageError
 from advisor.records import record
+from advisor.refine import database
 from advisor.refine.bracket import next_outside
 from advisor.refine.objective import Order, Outcome, Training
+from advisor.refine.process_name import is_gone, process_name
 from advisor.refine.records import Entry, Slot, State
 
 MAX_RETRIES = 2
@@ -35,10 +35,11 @@ MIN_KNOWN = 5  # trials before TPE has something to go by
 AROUND = 4.0  # TPE looks within this factor of the best: what lies further off was shown to be worse
 _MAX_DRAWS = 16
 _PRUNING_FRAC = 0.4  # of a training: before that, the order of learning rates is not yet that of the end
-_LOCKED_S = 60.0  # how long SQLite waits for another worker's write
 _SLOTS_READY_S = 15.0
 _MAX_OPENINGS = 4
 _FILTERS = threading.RLock()
+_Answer = TypeVar("_Answer")
+_STORAGE_FAILURES = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped_early",
@@ -86,6 +87,7 @@ def open_study(place: Place, space: Space, slots: Sequence[Slot]) -> "Study":
             study = join_study(place, space)
             study.wait_for_slots()
         else:
+            found.set_metric_names(["validation loss"])  # what optuna-dashboard calls it
             study = Study(found, place, space)
         study.release_dead()
         study.fill(slots)
@@ -103,7 +105,7 @@ def join_study(place: Place, space: Space, sampler_seed: int | None = None) -> "
         try:
             found = optuna.load_study(study_name=place.name, storage=_storage(place))
         except KeyError:
-            raise UsageError(f"{place.url} holds no study {place.name!r}") from None
+            raise UsageError(f"{database.shown(place.url)} holds no study {place.name!r}") from None
         return Study(found, place, space, sampler_seed)
 
 
@@ -112,7 +114,7 @@ class Study:
 
     def __init__(self, study: optuna.Study, place: Place, space: Space, sampler_seed: int | None = None) -> None:
         self._study, self._place, self._space = study, place, space
-        self._me = _process_name()
+        self._me = process_name()
         self._failure: Exception | None = None
         study.sampler = _BracketFirst(space, sampler_seed)
         study.pruner = _pruner(space)
@@ -122,7 +124,8 @@ class Study:
     def entries(self) -> tuple[Entry, ...]:
         """Every attempt at every slot, in the order in which they were asked for."""
         with _storage_errors(self._place.url):
-            return tuple(_entry(trial) for trial in self._study.get_trials(deepcopy=False))
+            found = _asked(lambda: self._study.get_trials(deepcopy=False))
+            return tuple(_entry(trial) for trial in found)
 
     def fill(self, slots: Sequence[Slot]) -> None:
         """Let every slot wait that is not there yet, or whose attempts all failed."""
@@ -157,8 +160,7 @@ class Study:
         if worker is None:
             started = trial.datetime_start
             return started is not None and (datetime.datetime.now() - started).total_seconds() > self._place.grace_s
-        host, pid, _ = str(worker).rsplit(":", 2)
-        return host == socket.gethostname() and _process_name(int(pid)) != worker
+        return is_gone(str(worker))
 
     # ---- the work -------------------------------------------------------------------------------
 
@@ -173,8 +175,8 @@ class Study:
         """
         while True:
             with _storage_errors(self._place.url), _without_warnings():
-                fail_stale_trials(self._study)
-                self.release_dead()
+                _asked(lambda: fail_stale_trials(self._study))
+                _asked(self.release_dead)
             states = {entry.state for entry in self.entries()}
             if "waiting" in states and may_start():
                 self._train_one(training)
@@ -321,41 +323,60 @@ def _pruner(space: Space) -> optuna.pruners.BasePruner:
 # ---- storage ------------------------------------------------------------------------------------
 
 
+class _Database(RDBStorage):
+    """Optuna's, whose thread of heartbeats would end with the first one that is not heard."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Say that the trial is alive; the next heartbeat makes up for one that failed."""
+        with contextlib.suppress(*_STORAGE_FAILURES):
+            super().record_heartbeat(trial_id)
+
+
 def _storage(place: Place) -> RDBStorage:
     """The database; two programs that create its tables at once disturb each other, so it is tried again."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    is_sqlite = place.url.startswith("sqlite:")
+    database.require_database(place.url)
+    address = database.address(place.url)
+    url = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # Optuna formats it
     for attempt in range(_MAX_OPENINGS):
         try:
-            return RDBStorage(
-                place.url,
-                engine_kwargs={"connect_args": {"timeout": _LOCKED_S}} if is_sqlite else {"pool_pre_ping": True},
+            storage = _Database(
+                url,
+                engine_kwargs=database.engine_options(address),
                 heartbeat_interval=place.heartbeat_s,
                 grace_period=place.grace_s,
                 heartbeat_stale_trial_callback=_wait_again,
             )
-        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
+            database.wait_while_away(storage.engine)
+            weakref.finalize(storage, storage.engine.dispose)
+            return storage
+        except _STORAGE_FAILURES:
             if attempt == _MAX_OPENINGS - 1:
                 raise
             time.sleep(0.2 * 2**attempt)
     raise AssertionError("not reached: the last attempt returns or raises")
 
 
+def _asked(question: Callable[[], _Answer]) -> _Answer:
+    """The answer to what may be asked twice; it is, if the connection was cut in the middle."""
+    began_s = time.monotonic()
+    try:
+        return question()
+    except _STORAGE_FAILURES:
+        if time.monotonic() - began_s > database.AWAY_S:  # it has been waited for
+            raise
+        return question()
+
+
 @contextlib.contextmanager
 def _storage_errors(url: str) -> Iterator[None]:
-    shown = url.rpartition("@")[2]  # without user and password
     try:
         yield
-    except ImportError as error:
-        driver = str(error).partition("\n")[0]
-        raise UsageError(f"--storage {shown}: the driver of this database is missing ({driver})") from None
-    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError) as error:
-        raise UsageError(
-            f"--storage {shown}: {error}; write it like sqlite:///refine.db or postgresql://user@host/name"
+    except _STORAGE_FAILURES as error:
+        raise StorageError(
+            f"the study in {database.shown(url)} cannot be used: {database.reason(error)}. What has ended is kept:"
+            " the same command goes on with the rest"
         ) from None
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(error.__cause__ or error).partition("\n")[0]
-        raise StorageError(f"the study in {shown} cannot be used: {reason}") from None
 
 
 @contextlib.contextmanager
@@ -364,15 +385,3 @@ def _without_warnings() -> Iterator[None]:
     with _FILTERS, warnings.catch_warnings():  # filters are of the whole process: one thread at a time
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def _process_name(pid: int | None = None) -> str | None:
-    """Host, number and start of a process, which together no other has; ``None`` if it is gone."""
-    number = os.getpid() if pid is None else pid
-    try:
-        process = psutil.Process(number)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return f"{socket.gethostname()}:{number}:{process.create_time():.0f}"
-    except psutil.Error:
-        return None
