@@ -49,6 +49,7 @@ def refine(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the report.")] = False,
 ) -> None:
     """Search around the advised learning rate in short trainings; the same command again goes on."""
+    from advisor.refine.database import file_url, require_database
     from advisor.refine.outcome import refined
     from advisor.refine.search import refine as search
     from advisor.storage import require_writable
@@ -57,10 +58,11 @@ def refine(
     given = _given(data, preset, samples, assign or [])
     folder = out or Path("runs") / f"{Path(str(given['source'])).resolve().name}-refine"
     require_writable(folder)
-    known, chosen, source, config = _start(given, advice, folder, device)
+    url = storage or file_url(folder / "refine.db")
+    require_database(url)
+    known, chosen, source, config = _start(given, advice, folder, device, _command(storage))
     plan = _budget(known, chosen, config, budget_s, trials)
     _require_memory(known, chosen, workers)
-    url = storage or f"sqlite:///{(folder / 'refine.db').resolve()}"
     print_progress(_price(plan, url))
     task = _task(config, source, chosen, plan, url, workers, budget_s)
     _write(folder, refined(known, search(task, print_progress)), as_json=as_json)
@@ -73,6 +75,14 @@ def _given(data: Path | None, preset: str | None, samples: int | None, assignmen
     values = {"source": BUNDLED_DIGITS, **parse_overrides(assignments)}
     options = {"source": None if data is None else str(data), "preset": preset, "samples": samples}
     return values | {name: value for name, value in options.items() if value is not None}
+
+
+def _command(storage: str | None) -> str:
+    """As it was typed, without the password of a database: reports show it."""
+    from advisor.refine.database import shown
+
+    words = ["cfgadvise", *sys.argv[1:]]
+    return shlex.join(words if storage is None else [word.replace(storage, shown(storage)) for word in words])
 
 
 def _require_plan(trials: int | None, budget: str | None, workers: int) -> float | None:
@@ -90,7 +100,7 @@ def _require_plan(trials: int | None, budget: str | None, workers: int) -> float
 
 
 def _start(
-    given: dict[str, Any], advice_file: Path | None, folder: Path, device: str
+    given: dict[str, Any], advice_file: Path | None, folder: Path, device: str, command: str
 ) -> "tuple[Advice, Device, Source, TrainConfig]":
     """The advice to start from (given, measured, or measured by an earlier start), and what it is for."""
     from advisor.hardware.probe import choose_device, probe
@@ -105,7 +115,7 @@ def _start(
         config, _ = plan_config(source, chosen.kind, {"preset": advice.workload.name, **given}, advice)
         _require_same_data(advice, source, config)
         return advice, chosen, source, config
-    advice = _measured(given, chosen, source)
+    advice = _measured(given, chosen, source, command)
     from advisor.storage import write_atomically
 
     write_atomically(first, advice.to_json() + "\n")
@@ -136,7 +146,7 @@ def _require_same_data(advice: "Advice", source: "Source", config: "TrainConfig"
         )
 
 
-def _measured(given: dict[str, Any], device: "Device", source: "Source") -> "Advice":
+def _measured(given: dict[str, Any], device: "Device", source: "Source", command: str) -> "Advice":
     from advisor.recommend.planner import advise
     from advisor.records import Claim
     from advisor.schema import to_plain
@@ -153,7 +163,7 @@ def _measured(given: dict[str, Any], device: "Device", source: "Source") -> "Adv
         device=device,
         present=present_setting(values, given),
         run_samples=Claim(value=config.samples, basis=basis, source=why["samples"]),  # type: ignore[arg-type]
-        command=shlex.join(["cfgadvise", *sys.argv[1:]]),
+        command=command,
         on_progress=print_progress,
     )
 
@@ -172,6 +182,7 @@ def _budget(
 
 
 def _price(plan: "SearchBudget", url: str) -> str:
+    from advisor.refine.database import dashboard_command
     from advisor.units import format_count, format_duration
 
     most = plan.num_trials + (plan.num_finalists + 1) * plan.num_seeds
@@ -179,7 +190,7 @@ def _price(plan: "SearchBudget", url: str) -> str:
     return (
         f"at most {most} trainings ({plan.num_trials} in the search, the rest in the contest) of"
         f" {format_count(plan.proxy_samples)} samples, {100 * plan.proxy_frac:.0f} % of the run:"
-        f" {plan.runs:.2g} runs{took}\nwatch it with: optuna-dashboard {url.rpartition('@')[2]}"
+        f" {plan.runs:.2g} runs{took}\nwatch it with: {dashboard_command(url)}"
     )
 
 

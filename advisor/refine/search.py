@@ -10,6 +10,7 @@ from advisor.errors import DeviceError, UsageError
 from advisor.records import Finalist, Refinement, SearchBudget, record
 from advisor.refine.budget import MIN_TRIALS
 from advisor.refine.crew import run_workers, threads_each
+from advisor.refine.database import shown
 from advisor.refine.messages import WorkOrder
 from advisor.refine.objective import Parameters
 from advisor.refine.records import Entry, Slot
@@ -73,7 +74,7 @@ def refine(task: Task, on_progress: Callable[[str], None] = lambda _: None) -> R
     best = winner(finalists, task.start_lr, min_gain) if finalists else None
     return Refinement(
         study=name,
-        storage=task.storage.rpartition("@")[2],
+        storage=shown(task.storage),
         start_lr=task.start_lr,
         lr=best.lr if best else task.start_lr,
         conclusion="unfinished" if not finalists else "better" if best else "no_difference",

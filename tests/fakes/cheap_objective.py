@@ -21,6 +21,7 @@ class Parabola:
         self._note("start", order)
         for k in range(1, 5):
             report(k * order.samples // 5, self.loss(order) * (1 + 0.1 * (5 - k)))
+        self._note("wait", order)
         while self.hold is not None and Path(self.hold).exists():
             time.sleep(0.05)
         self._note("end", order)

@@ -5,9 +5,9 @@ database), and ends. A worker that dies leaves a running row: it fails when its 
 where its process is seen to be gone, and its slot waits again with the same learning rate.
 """
 
-from advisor.refine.study.database import Place
 from advisor.refine.study.opening import join_study, open_study
 from advisor.refine.study.sampling import Space
+from advisor.refine.study.storage import Place
 from advisor.refine.study.work import Study
 
 __all__ = ["Place", "Space", "Study", "join_study", "open_study"]

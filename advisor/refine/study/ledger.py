@@ -2,17 +2,16 @@
 
 import contextlib
 import datetime
-import socket
 import time
 from collections.abc import Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from advisor.refine.process_name import is_gone
 from advisor.refine.records import Entry, Slot
 from advisor.refine.study.attempts import entry_of, wait_again
-from advisor.refine.study.database import Place, storage_errors
-from advisor.refine.study.processes import process_name
+from advisor.refine.study.storage import Place, asked, storage_errors
 
 _SLOTS_READY_S = 15.0
 
@@ -26,7 +25,8 @@ class Ledger:
     def entries(self) -> tuple[Entry, ...]:
         """Every attempt at every slot, in the order in which they were asked for."""
         with storage_errors(self._place.url):
-            return tuple(entry_of(trial) for trial in self._study.get_trials(deepcopy=False))
+            found = asked(lambda: self._study.get_trials(deepcopy=False))
+            return tuple(entry_of(trial) for trial in found)
 
     def fill(self, slots: Sequence[Slot]) -> None:
         """Let every slot wait that is not there yet, or whose attempts all failed."""
@@ -61,5 +61,4 @@ class Ledger:
         if worker is None:
             started = trial.datetime_start
             return started is not None and (datetime.datetime.now() - started).total_seconds() > self._place.grace_s
-        host, pid, _ = str(worker).rsplit(":", 2)
-        return host == socket.gethostname() and process_name(int(pid)) != worker
+        return is_gone(str(worker))

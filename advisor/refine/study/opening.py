@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import optuna
 
 from advisor.errors import UsageError
+from advisor.refine.database import shown
 from advisor.refine.records import Slot
-from advisor.refine.study.database import Place, open_database, storage_errors, without_warnings
 from advisor.refine.study.sampling import Space
+from advisor.refine.study.storage import Place, open_storage, storage_errors, without_warnings
 from advisor.refine.study.work import Study
 
 
@@ -19,13 +20,14 @@ def open_study(place: Place, space: Space, slots: Sequence[Slot]) -> Study:
         StorageError: if the storage cannot be reached or written.
     """
     with storage_errors(place.url), without_warnings():
-        storage = open_database(place)
+        storage = open_storage(place)
         try:
             found = optuna.create_study(study_name=place.name, storage=storage, direction="minimize")
         except optuna.exceptions.DuplicatedStudyError:
             study = join_study(place, space)
             study.wait_for_slots()
         else:
+            found.set_metric_names(["validation loss"])  # what optuna-dashboard calls it
             study = Study(found, place, space)
         study.release_dead()
         study.fill(slots)
@@ -41,7 +43,7 @@ def join_study(place: Place, space: Space, sampler_seed: int | None = None) -> S
     """
     with storage_errors(place.url), without_warnings():
         try:
-            found = optuna.load_study(study_name=place.name, storage=open_database(place))
+            found = optuna.load_study(study_name=place.name, storage=open_storage(place))
         except KeyError:
-            raise UsageError(f"{place.url} holds no study {place.name!r}") from None
+            raise UsageError(f"{shown(place.url)} holds no study {place.name!r}") from None
         return Study(found, place, space, sampler_seed)

@@ -9,11 +9,11 @@ from optuna.trial import Trial
 
 from advisor.errors import StorageError
 from advisor.refine.objective import Order, Training
+from advisor.refine.process_name import process_name
 from advisor.refine.study.attempts import told
-from advisor.refine.study.database import Place, storage_errors, without_warnings
 from advisor.refine.study.ledger import Ledger
-from advisor.refine.study.processes import process_name
 from advisor.refine.study.sampling import BracketFirst, Space, pruner_of
+from advisor.refine.study.storage import Place, asked, storage_errors, without_warnings
 
 
 class Study(Ledger):
@@ -38,8 +38,8 @@ class Study(Ledger):
         """
         while True:
             with storage_errors(self._place.url), without_warnings():
-                fail_stale_trials(self._study)
-                self.release_dead()
+                asked(lambda: fail_stale_trials(self._study))
+                asked(self.release_dead)
             states = {entry.state for entry in self.entries()}
             if "waiting" in states and may_start():
                 self._train_one(training)
