@@ -77,10 +77,7 @@ class _Worker:
         self._child.close()
 
     def _work(self, order: str) -> None:
-        try:
-            answer = self._child.ask(order, timeout_s=_LONGEST_S)
-        except ValueError:  # close() has taken the child's files away: nobody waits for the answer any more
-            return
+        answer = self._child.ask(order, timeout_s=_LONGEST_S)
         if isinstance(answer, Failure):
             self.death = answer.message
         else:
