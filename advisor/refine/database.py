@@ -72,9 +72,14 @@ def shown(url: str | sqlalchemy.URL) -> str:
     return bare.render_as_string()
 
 
+def optuna_url(url: str) -> str:
+    """The URL as Optuna takes it, which fills in what stands in braces; newer SQLAlchemy leaves none."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
 def dashboard_command(url: str) -> str:
     """What shows the study in a browser."""
-    return f"optuna-dashboard {shlex.quote(shown(url))}"
+    return f"optuna-dashboard {shlex.quote(optuna_url(shown(url)))}"
 
 
 def engine_options(found: sqlalchemy.URL) -> dict[str, Any]:
@@ -104,7 +109,9 @@ def require_database(url: str) -> None:
     except ImportError as error:
         raise UsageError(f"--storage {shown(found)}: {_missing(found, error)}") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
-        hint = "does its folder exist" if _is_file(found) else "is it running, and are host, user, password and name right"
+        hint = (
+            "does its folder exist" if _is_file(found) else "is it running, and are host, user, password and name right"
+        )
         raise StorageError(f"the database {shown(found)} cannot be used: {reason(error)}; {hint}?") from None
 
 

@@ -52,7 +52,9 @@ def test_a_driver_that_is_named_and_not_there_is_no_storage_that_is_down():
         require_database("postgresql+psycopg2cffi://me:secret@host/db")
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "postgres://me:secret@h/db", "postgresql://me:secret", "mysql://h:x/d"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "postgres://me:secret@h/db", "postgresql://me:secret", "mysql://h:x/d"]
+)
 def test_what_is_no_url_of_a_database_is_refused_without_repeating_it(url):
     with pytest.raises(UsageError, match="no URL of a database") as caught:
         address(url)
