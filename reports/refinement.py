@@ -1,5 +1,6 @@
 """The section of a report about a search for the learning rate: what was tried, the contest, the conclusion."""
 
+import shlex
 import statistics
 
 from advisor.records import Advice, Claim, Finalist, Refinement
@@ -18,7 +19,7 @@ def refinement(advice: Advice, w: Wording) -> tuple[Section, ...]:
     if found.finalists:
         errors = say(m.refine_errors, min_gain=w.percent(exact(found.min_gain, _SOURCE)))
         blocks += [Heading(text=m.refine_contest), _contest(found, w), Paragraph(line=errors)]
-    blocks.append(Paragraph(line=(m.refine_dashboard.format(storage=found.storage, study=found.study),)))
+    blocks.append(Paragraph(line=(m.refine_dashboard.format(storage=shlex.quote(found.storage), study=found.study),)))
     return (Section(id="refinement", title=m.section_refinement, blocks=tuple(blocks)),)
 
 

@@ -190,7 +190,7 @@ def _price(plan: "SearchBudget", url: str) -> str:
     return (
         f"at most {most} trainings ({plan.num_trials} in the search, the rest in the contest) of"
         f" {format_count(plan.proxy_samples)} samples, {100 * plan.proxy_frac:.0f} % of the run:"
-        f" {plan.runs:.2g} runs{took}\nwatch it with: {dashboard_command(url)}"
+        f" {plan.runs:.2g} runs{took}\nwatch it with: {dashboard_command(url)} (pip install optuna-dashboard)"
     )
 
 

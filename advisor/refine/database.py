@@ -72,9 +72,14 @@ def shown(url: str | sqlalchemy.URL) -> str:
     return bare.render_as_string()
 
 
+def optuna_url(url: str) -> str:
+    """The URL as Optuna takes it, which fills in what stands in braces; newer SQLAlchemy leaves none."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
 def dashboard_command(url: str) -> str:
     """What shows the study in a browser."""
-    return f"optuna-dashboard {shlex.quote(shown(url))}"
+    return f"optuna-dashboard {shlex.quote(optuna_url(shown(url)))}"
 
 
 def engine_options(found: sqlalchemy.URL) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Real database servers of one's own: started in an empty folder, heard only by a socket in it, gone afterwards."""
+"""Real database servers of one's own: started in an empty folder, heard on loopback only, gone afterwards."""
 
 import contextlib
 import getpass
@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -26,10 +27,11 @@ class Server:
     """A server process that can be stopped and started again with its data; ``user`` owns its files."""
 
     kind: str
+    database: str
     programs: tuple[str, ...]
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.user = folder, unprivileged_user()
+        self.folder, self.user, self.port = folder, unprivileged_user(), free_port()
         shutil.chown(folder, self.user)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -37,8 +39,9 @@ class Server:
     def missing(cls) -> list[str]:
         return [name for name in cls.programs if find_program(name) is None]
 
-    def url(self, password: str | None = PASSWORD) -> str:
-        raise NotImplementedError
+    def url(self, password: str = PASSWORD) -> str:
+        found = sqlalchemy.URL.create(self.kind, "me", password, "127.0.0.1", self.port, self.database)
+        return found.render_as_string(hide_password=False)
 
     def start(self) -> None:
         log = (self.folder / "log").open("ab")
@@ -74,10 +77,7 @@ class Server:
 
 
 class PostgreSQL(Server):
-    kind, programs = "postgresql", ("initdb", "postgres")
-
-    def url(self, password: str | None = PASSWORD) -> str:
-        return _url("postgresql", password, "postgres", {"host": str(self.folder)})
+    kind, database, programs = "postgresql", "postgres", ("initdb", "postgres")
 
     def make(self) -> None:
         (self.folder / "password").write_text(PASSWORD)
@@ -87,14 +87,14 @@ class PostgreSQL(Server):
         )  # fmt: skip
 
     def command(self) -> list[str]:
-        return [find_program("postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder), "-h", "", "-F"]
+        return [
+            find_program("postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder),
+            *("-h", "127.0.0.1", "-p", str(self.port), "-F"),
+        ]  # fmt: skip
 
 
 class MariaDB(Server):
-    kind, programs = "mysql", ("mariadb-install-db", "mariadbd")
-
-    def url(self, password: str | None = PASSWORD) -> str:
-        return _url("mysql", password, "studies", {"unix_socket": str(self.folder / "socket")})
+    kind, database, programs = "mysql", "studies", ("mariadb-install-db", "mariadbd")
 
     def make(self) -> None:
         data = f"--datadir={self.folder / 'data'}"
@@ -110,14 +110,15 @@ class MariaDB(Server):
 
     def command(self) -> list[str]:
         return [
-            find_program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-networking",
-            f"--socket={self.folder / 'socket'}", f"--pid-file={self.folder / 'pid'}",
+            find_program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}",
+            "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
         ]  # fmt: skip
 
 
 @contextlib.contextmanager
 def running(kind: type[Server]) -> Iterator[Server]:
-    """A fresh server; its folder is not pytest's, which others may not enter and is too long for a socket."""
+    """A fresh server; its folder is not pytest's, which others may not enter."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="db-") as folder:
         server = kind(Path(folder))
         server.make()
@@ -138,6 +139,7 @@ def unprivileged_user() -> str:
     return pwd.getpwnam("nobody").pw_name if os.geteuid() == 0 else getpass.getuser()
 
 
-def _url(kind: str, password: str | None, database: str, query: dict[str, str]) -> str:
-    found = sqlalchemy.URL.create(kind, "me", password, database=database, query=query)
-    return found.render_as_string(hide_password=False)
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]

@@ -21,11 +21,7 @@ from advisor.refine.records import Entry
 from advisor.refine.search import Task, refine
 from advisor.refine.verdict import counted
 
-pytestmark = [
-    *(pytest.mark.slow, pytest.mark.kill),
-    # PyMySQL leaves the socket of a connection that could not be made to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.kill]
 
 
 @pytest.fixture(scope="module", params=[(PostgreSQL, "psycopg"), (MariaDB, "pymysql")], ids=["postgresql", "mysql"])

@@ -47,11 +47,10 @@ def open_storage(place: Place) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     database.require_database(place.url)
     address = database.address(place.url)
-    url = address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # Optuna formats it
     for attempt in range(_MAX_OPENINGS):
         try:
             storage = _Database(
-                url,
+                database.optuna_url(address.render_as_string(hide_password=False)),
                 engine_kwargs=database.engine_options(address),
                 heartbeat_interval=place.heartbeat_s,
                 grace_period=place.grace_s,
