@@ -27,6 +27,7 @@ from trainer.judge.judge import Judge
 from trainer.judge.spaces import Encoder
 from trainer.latents import Codec, encoded
 from trainer.notes import note
+from trainer.oom import Pieces
 from trainer.sampling import MAX_GRID_CLASSES, draw_grid, generate, grid_labels, png_bytes
 from trainer.trained import TrainedModel
 from trainer.validation import fixed_tuples, tuple_losses
@@ -46,6 +47,7 @@ class Evaluator:
         *,
         encoder: Encoder | None = None,
         select: Select = "kid",
+        pieces: Pieces | None = None,
         on_note: Callable[[Note], None] = lambda _: None,
     ) -> None:
         """Nothing is computed before the first model is judged.
@@ -59,11 +61,12 @@ class Evaluator:
             codec: makes pictures of what the network makes.
             encoder: features of a local network to judge in.
             select: by what the checkpoint to use is chosen.
+            pieces: how many pictures are made at once.
             on_note: is told what is being done.
         """
         self._folder, self._config, self._codec = folder, config, codec
         self._pictures, self._split, self._x_NCHW = pictures, split, x_NCHW
-        self._encoder, self._on_note = encoder, on_note
+        self._encoder, self._pieces, self._on_note = encoder, pieces or Pieces(), on_note
         self._file = EvaluationFile(folder, num_train=len(split.train), num_held_out=len(split.held_out), select=select)
         self._judge: Judge | None = None
 
@@ -144,6 +147,7 @@ class Evaluator:
             seed=self._config.seed if seed is None else seed,
             num_steps=steps,
             guidance=guidance,
+            pieces=self._pieces,
         )
         judgement, sheet = self._prepared().judge(
             x_NCHW, label_N, guidance=guidance, sampling_steps=steps, whole=whole and guidance == 1
@@ -162,7 +166,7 @@ class Evaluator:
         tuples = fixed_tuples(self._x_NCHW[held_N].to(device), label_N[held_N].to(device), self._config.seed)
         if tuples is None:
             return ()
-        losses_V = tuple_losses(model, tuples, Objective(device, self._config.min_snr_gamma))
+        losses_V = tuple_losses(model, tuples, Objective(device, self._config.min_snr_gamma), self._pieces)
         return tuple(round(loss, 6) for loss in losses_V.tolist())
 
     def _real_grid(self) -> str:

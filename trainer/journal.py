@@ -4,6 +4,7 @@ import datetime
 import math
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class Journal:
         """Append one event, labelled with the wall clock (UTC); nothing is computed from that label."""
         utc = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         self._events.append({"kind": kind, "samples": samples, "utc": utc, **values})
+
+
+def has_finished(events: Sequence[Mapping[str, Any]], samples_seen: int) -> bool:
+    """Whether the run was judged and exported after so many samples."""
+    return any(event["kind"] == "finished" and event["samples"] == samples_seen for event in events)
 
 
 class RemainingTime:

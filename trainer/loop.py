@@ -7,12 +7,13 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from advisor.errors import DeviceError, Interrupted
+from advisor.errors import Interrupted
 from advisor.records import Note
 from trainer.compiled import Compiled
 from trainer.config import TrainConfig
@@ -21,6 +22,7 @@ from trainer.meter import Meter, Window
 from trainer.model import autocast_dtype, null_class
 from trainer.noise import NoiseFound, NoiseWatch
 from trainer.notes import note
+from trainer.oom import MORE_ROOM, NoRoomError, TooLarge, attempt
 from trainer.order import Draws, draws
 from trainer.schedule import lr_at
 from trainer.state import TrainState
@@ -94,7 +96,7 @@ class Stepper:
         the device, without waiting for it.
 
         Raises:
-            DeviceError: if not even a micro-batch of one fits.
+            NoRoomError: if not even a micro-batch of one fits; no weight has changed.
         """
         state, config = self._state, self._config
         lr = lr_at(config, state.samples_seen)
@@ -135,18 +137,22 @@ class Stepper:
         numbers of the run stay what they were.
         """
         while True:
-            try:
-                return self._accumulate(draw)
-            except torch.OutOfMemoryError as error:
-                reason = str(error).partition("\n")[0]
-            # Outside the except block: the exception holds the frames, and they hold the memory.
+            found = attempt(partial(self._accumulate, draw))
+            if not isinstance(found, TooLarge):
+                return found
             self._state.optimizer.zero_grad(set_to_none=True)
-            if self.micro_batch == 1 or not self._shrink_on_oom:
-                raise DeviceError(f"out of memory with micro-batch {self.micro_batch}: {reason}")
+            self._make_room(found.reason)
+
+    def _make_room(self, reason: str) -> None:
+        """Halve the micro-batch; where that cannot be, do without the noise scale, which needs memory of its own."""
+        if self.micro_batch > 1 and self._shrink_on_oom:
             before, self.micro_batch = self.micro_batch, self.micro_batch // 2
             self._notes.append(note("micro_batch_halved", before=before, after=self.micro_batch))
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+        elif self.noise.give_up():
+            self._notes.append(note("noise_scale_left_out", problem=reason))
+        else:
+            remedy = MORE_ROOM if self._shrink_on_oom else "--on-oom shrink halves it"
+            raise NoRoomError(f"out of memory with micro-batch {self.micro_batch} ({reason}); {remedy}")
 
     def _accumulate(self, draw: Draws) -> Tensor:
         total, losses = torch.zeros((), device=self._device), []

@@ -119,6 +119,13 @@ class NoiseWatch:
             return NoiseFound(noise_scale=None, num_steps=meter.num_steps, refusal=str(error))
         return NoiseFound(noise_scale=found, num_steps=meter.num_steps)
 
+    def give_up(self) -> bool:
+        """Watch no step any more; whether one was being watched."""
+        was_watching = self._open is not None
+        self._close()
+        self._windows = () if was_watching else self._windows
+        return was_watching
+
     def _close(self) -> None:
         if self._meter is not None:
             self._meter.close()

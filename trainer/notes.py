@@ -16,6 +16,22 @@ NOTES: dict[str, str] = {
     "batch_repeats": "{num_train} training pictures, batch {batch}: each comes {times:ratio} times in every batch.",
     "not_compiled": "The network could not be compiled and runs as it is, with the same numbers: {problem}",
     "micro_batch_halved": "Out of memory: micro-batch {before} becomes {after}, the effective batch stays the same.",
+    "encoding_in_pieces": "Out of memory in encoding: {after} pictures at a time, not {before}; nothing else changes.",
+    "validation_in_pieces": (
+        "Out of memory in validation: {after} pictures at a time, not {before}; nothing else changes."
+    ),
+    "sampling_in_pieces": "Out of memory in sampling: {after} pictures at a time, not {before}; nothing else changes.",
+    "decoding_in_pieces": "Out of memory in decoding: {after} pictures at a time, not {before}; nothing else changes.",
+    "validation_left_out": "The validation was left out, for memory ran out: {problem}. Training goes on.",
+    "grid_left_out": "The grid of samples was left out, for memory ran out: {problem}. Training goes on.",
+    "judgement_left_out": "The judgement of samples was left out, for memory ran out: {problem}. The run goes on.",
+    "baselines_left_out": (
+        "The baselines were left out, for memory ran out: {problem}. Training goes on; what it learns is not judged."
+    ),
+    "checks_left_out": "A health check was left out, for memory ran out: {problem}. Training goes on.",
+    "noise_scale_left_out": (
+        "The gradient noise scale is not measured any more, for memory ran out: {problem}. Training goes on."
+    ),
     "other_batch_from_here": (
         "The gradient noise scale is {value:count} samples ({low:count} to {high:count}) at {share:percent} of the run:"
         " from here micro-batch {micro_batch} x accumulation {accumulation} with learning rate {lr:lr} would take"

@@ -20,6 +20,7 @@ from trainer.health.monitor import weight_sample
 from trainer.latents import Codec, encoded, load_codec
 from trainer.loop import TrainingData
 from trainer.model import build_model, make_optimizer
+from trainer.oom import Pieces
 from trainer.presets import preset_named
 from trainer.state import TrainState, read_identity
 from trainer.validation import ValidationSet, fixed_tuples
@@ -62,6 +63,7 @@ def prepare(
     pictures: Pictures,
     split: Split,
     device: torch.device,
+    pieces: Pieces,
     on_note: Callable[[Note], None],
 ) -> Prepared:
     """Build everything; writes nothing but the latent cache.
@@ -71,7 +73,7 @@ def prepare(
         UsageError: if the configuration would make it another run.
         CheckpointError: if there are checkpoints and none is good.
     """
-    codec = load_codec(config.vae, device)
+    codec = load_codec(config.vae, device, pieces)
     x_NCHW, label_N = encoded(pictures, codec, config.image_size, on_note), torch.from_numpy(pictures.labels)
     train_N, held_N = torch.from_numpy(split.train), torch.from_numpy(split.held_out)
     state = _new_state(config, (x_NCHW.shape[1], x_NCHW.shape[2], x_NCHW.shape[3]), len(pictures.classes), device)

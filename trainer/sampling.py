@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainer.diffusion import SCHEDULER_CONFIG
 from trainer.model import Denoiser, null_class, sample_shape
+from trainer.oom import Pieces
 from trainer.order import generator
 
 SamplerName = Literal["dpm++", "ddim"]
@@ -48,6 +49,7 @@ def generate(
     num_steps: int,
     guidance: float,
     sampler: SamplerName = "dpm++",
+    pieces: Pieces | None = None,
 ) -> Tensor:
     """Samples of the given classes ``[B, C, H, W]`` on the model's device; the same seed gives the same.
 
@@ -59,10 +61,11 @@ def generate(
     noise_BCHW = torch.randn((len(label_B), *shape_CHW), generator=generator("sample", seed))
     was_training = model.training
     model.eval()
-    parts = [
-        _denoise(model, x_BCHW.to(device), part_B.to(device), make_scheduler(sampler), num_steps, guidance)
-        for x_BCHW, part_B in zip(noise_BCHW.split(_BATCH), label_B.split(_BATCH), strict=True)
-    ]
+
+    def denoised(x_BCHW: Tensor, label_B: Tensor) -> Tensor:
+        return _denoise(model, x_BCHW.to(device), label_B.to(device), make_scheduler(sampler), num_steps, guidance)
+
+    parts = (pieces or Pieces())("sampling", _BATCH, denoised, noise_BCHW, label_B)
     model.train(was_training)
     return torch.cat(parts)
 

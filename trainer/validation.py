@@ -4,13 +4,15 @@ Shapes: V validation items, C channels, H and W height and width.
 """
 
 import dataclasses
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
-from trainer.model import Denoiser
+from trainer.model import Denoiser, null_class
+from trainer.oom import Pieces
 from trainer.order import generator
 
 MAX_ITEMS, MIN_TUPLES, NUM_BUCKETS = 256, 64, 8
@@ -51,15 +53,36 @@ def fixed_tuples(x_NCHW: Tensor, label_N: Tensor, seed: int) -> ValidationSet | 
 
 
 @torch.no_grad()
-def tuple_losses(model: Denoiser, held_out: ValidationSet, objective: Objective) -> Tensor:
-    """Weighted loss of each fixed tuple, in evaluation mode: ``[V]``, from little noise to much."""
+def errors_at(
+    model: Denoiser,
+    held_out: ValidationSet,
+    objective: Objective,
+    *,
+    without_label: bool = False,
+    pieces: Pieces | None = None,
+) -> Tensor:
+    """Squared error of v of each fixed tuple, in evaluation mode: ``[V]``, from little noise to much."""
     was_training = model.training
     model.eval()
-    tensors = (held_out.x_VCHW, held_out.label_V, held_out.time_V, held_out.noise_VCHW)
-    parts = zip(*(tensor.split(_BATCH) for tensor in tensors), strict=True)
-    losses_V = torch.cat([objective.losses(model, *part) for part in parts])
+    label_V = torch.full_like(held_out.label_V, null_class(model)) if without_label else held_out.label_V
+    errors = (pieces or Pieces())(
+        "validation",
+        _BATCH,
+        partial(objective.errors, model),
+        held_out.x_VCHW,
+        label_V,
+        held_out.time_V,
+        held_out.noise_VCHW,
+    )
     model.train(was_training)
-    return losses_V
+    return torch.cat(errors)
+
+
+def tuple_losses(
+    model: Denoiser, held_out: ValidationSet, objective: Objective, pieces: Pieces | None = None
+) -> Tensor:
+    """Weighted loss of each fixed tuple: ``[V]``."""
+    return objective.weights(held_out.time_V) * errors_at(model, held_out, objective, pieces=pieces)
 
 
 def validation_loss(model: Denoiser, held_out: ValidationSet, objective: Objective) -> float:

@@ -88,6 +88,16 @@ RUN_NOTES: dict[str, str] = {
     "batch_repeats": "训练图片只有 {num_train} 张，批量却是 {batch}：每个批量里每张图片出现 {times:ratio} 次。",
     "not_compiled": "网络无法编译，按原样运行，数值不变：{problem}",
     "micro_batch_halved": "{memory}不足 (OOM)：单次批量由 {before} 减为 {after}，有效批量不变。",
+    "encoding_in_pieces": "编码时{memory}不足 (OOM)：每次由 {before} 张图片减为 {after} 张，其余不变。",
+    "validation_in_pieces": "验证时{memory}不足 (OOM)：每次由 {before} 张图片减为 {after} 张，其余不变。",
+    "sampling_in_pieces": "采样时{memory}不足 (OOM)：每次由 {before} 张图片减为 {after} 张，其余不变。",
+    "decoding_in_pieces": "解码时{memory}不足 (OOM)：每次由 {before} 张图片减为 {after} 张，其余不变。",
+    "validation_left_out": "{memory}不足 (OOM)，这次验证已略过：{problem}。训练继续。",
+    "grid_left_out": "{memory}不足 (OOM)，这张样本图已略过：{problem}。训练继续。",
+    "judgement_left_out": "{memory}不足 (OOM)，这次对样本的评判已略过：{problem}。运行继续。",
+    "baselines_left_out": "{memory}不足 (OOM)，健康检查的基线已略过：{problem}。训练继续，但不再评判学到了什么。",
+    "checks_left_out": "{memory}不足 (OOM)，一项健康检查已略过：{problem}。训练继续。",
+    "noise_scale_left_out": "{memory}不足 (OOM)，不再测量梯度噪声尺度：{problem}。训练继续。",
     "other_batch_from_here": (
         "训练到 {share:percent} 时，梯度噪声尺度为 {value:count} 个样本（{low:count} 到 {high:count}）："
         "若从此改用单次批量 {micro_batch} × 梯度累积 {accumulation}、学习率 {lr:lr}，"

@@ -109,6 +109,21 @@ def test_out_of_memory_in_a_window_begins_it_anew(monkeypatch: pytest.MonkeyPatc
     assert found.num_steps == 110, "those with the other micro-batch are left out"
 
 
+def test_memory_that_only_the_watching_needs_ends_the_watching(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "plan_windows", lambda *_, **__: (NoiseWindow(first_step=2, num_steps=100),))
+
+    def too_large(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(noise.GradientNoiseMeter, "before_backward", too_large)
+    run = Watched(1, 4)
+    watched = run.go(8)
+    assert [said.id for said in run.stepper.take_notes()] == ["noise_scale_left_out"]
+    assert run.found == []
+    monkeypatch.setattr(noise, "plan_windows", lambda *_, **__: ())
+    assert torch.equal(Watched(1, 4).go(8), watched)
+
+
 def test_the_loop_hands_on_what_a_window_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "plan_windows", lambda *_, **__: (NoiseWindow(first_step=1, num_steps=100),))
     config = small_config(micro_batch=4, accumulation=2, samples=8 * 103)

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from trainer.diffusion import Objective
 from trainer.ema import Ema
 from trainer.health.statistics import Floats
-from trainer.model import null_class
-from trainer.validation import ValidationSet
-
-_BATCH = 64
+from trainer.oom import Pieces
+from trainer.validation import ValidationSet, errors_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +25,13 @@ class Validated:
     error_V: Floats
 
 
-def validate(scratch: Any, ema: Ema, held_out: ValidationSet, objective: Objective) -> Validated:
+def validate(scratch: Any, ema: Ema, held_out: ValidationSet, objective: Objective, pieces: Pieces) -> Validated:
     """Try every average at the fixed tuples; ``scratch`` is left with the best one's weights."""
     weight_V = objective.weights(held_out.time_V)
     errors, losses = [], []
     for width in range(len(ema.averages)):
         ema.copy_to(scratch, width)
-        errors.append(errors_at(scratch, held_out, objective))
+        errors.append(errors_at(scratch, held_out, objective, pieces=pieces))
         losses.append(float((weight_V * errors[-1]).mean()))
     best = min(range(len(losses)), key=losses.__getitem__)
     if best != len(losses) - 1:
@@ -42,22 +39,9 @@ def validate(scratch: Any, ema: Ema, held_out: ValidationSet, objective: Objecti
     return Validated(width=best, losses=losses, error_V=as_floats(errors[best]))
 
 
-def null_errors(scratch: Any, held_out: ValidationSet, objective: Objective) -> Floats:
+def null_errors(scratch: Any, held_out: ValidationSet, objective: Objective, pieces: Pieces) -> Floats:
     """The same errors when the network is not told the label."""
-    return as_floats(errors_at(scratch, held_out, objective, without_label=True))
-
-
-@torch.no_grad()
-def errors_at(model: Any, held_out: ValidationSet, objective: Objective, *, without_label: bool = False) -> Tensor:
-    """Squared error of v of each tuple, in evaluation mode: ``[V]``."""
-    was_training = model.training
-    model.eval()
-    label_V = torch.full_like(held_out.label_V, null_class(model)) if without_label else held_out.label_V
-    tensors = (held_out.x_VCHW, label_V, held_out.time_V, held_out.noise_VCHW)
-    parts = zip(*(tensor.split(_BATCH) for tensor in tensors), strict=True)
-    error_V = torch.cat([objective.errors(model, *part) for part in parts])
-    model.train(was_training)
-    return error_V
+    return as_floats(errors_at(scratch, held_out, objective, without_label=True, pieces=pieces))
 
 
 def as_floats(error_V: Tensor) -> Floats:

@@ -1,6 +1,7 @@
 """Why a run may be stopped before its planned end; acted on only where the user asked for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from advisor.recommend.reasons import fill
 from advisor.records import Note
@@ -44,3 +45,9 @@ def early_stop(
 
 def _stop(stop_id: str, **values: float | int | str | None) -> Note:
     return Note(id=stop_id, text=fill(STOPS[stop_id], values), values=values)
+
+
+def was_stopped_early(events: Sequence[Mapping[str, Any]], samples_seen: int) -> bool:
+    """Whether the run was last stopped early, and has not gone on since."""
+    stops = [event["samples"] for event in events if event["kind"] == "stopped_early"]
+    return bool(stops) and stops[-1] == samples_seen
