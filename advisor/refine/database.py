@@ -19,12 +19,18 @@ from advisor.errors import StorageError, UsageError
 AWAY_S = 120.0  # how long a server may be away: a restart or a failover; less than the grace of a silent worker
 _AGAIN_S = 1.0
 _LOCKED_S = 60.0  # how long SQLite waits for another worker's write
-_CONNECT_S = 10  # a server that is not there may never answer
 # What a URL without a driver takes, the one of our extra first: SQLAlchemy 2.0 and 2.1 do not agree on a default.
 _POSTGRESQL = {"psycopg": "psycopg", "psycopg2": "psycopg2"}
 _MYSQL = {"pymysql": "pymysql", "mysqldb": "MySQLdb"}
 _MODULES: Mapping[str, Mapping[str, str]] = {"postgresql": _POSTGRESQL, "mysql": _MYSQL, "mariadb": _MYSQL}
 _EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+# A lost network says nothing, and the drivers would listen to it for a quarter of an hour or longer.
+_LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
+_MYSQL_CLIENT = {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
+_TIMEOUTS: Mapping[str, Mapping[str, int]] = {
+    **dict.fromkeys(_POSTGRESQL, _LIBPQ),
+    **dict.fromkeys(_MYSQL, _MYSQL_CLIENT),
+}
 
 
 def file_url(path: Path) -> str:
@@ -84,16 +90,13 @@ def dashboard_command(url: str) -> str:
 
 def engine_options(found: sqlalchemy.URL) -> dict[str, Any]:
     """How SQLAlchemy is to speak to it."""
-    kind, driver = found.get_backend_name(), found.drivername.rpartition("+")[2]
     if _is_file(found):
         return {"connect_args": {"timeout": _LOCKED_S}}
-    options: dict[str, Any] = {"pool_pre_ping": True}  # a connection that was cut while a training ran is made anew
-    if driver in {**_POSTGRESQL, **_MYSQL}:
-        options["connect_args"] = {"connect_timeout": _CONNECT_S}
-    if kind in ("mysql", "mariadb"):
-        # Its default locks gaps between rows, too, so that workers that write different rows may deadlock.
-        options["isolation_level"] = "READ COMMITTED"
-    return options
+    timeouts = _TIMEOUTS.get(found.drivername.rpartition("+")[2], {})
+    return {
+        "connect_args": {name: value for name, value in timeouts.items() if name not in found.query},
+        "pool_pre_ping": True,  # a connection that was cut while a training ran is made anew
+    }
 
 
 def require_database(url: str) -> None:

@@ -19,7 +19,7 @@ from advisor.errors import StorageError
 from advisor.refine.database import require_database
 
 PASSWORD = "p@ss{word}/1"  # every character that needs care in a URL
-_DEBIAN = "/usr/lib/postgresql/*/bin"
+_DEBIAN = "usr/lib/postgresql/*/bin"  # not on the path there
 _READY_S = 60.0
 
 
@@ -59,7 +59,12 @@ class Server:
             self.process.wait(60)
             self.process = None
 
+    def make(self) -> None:
+        """Lay out the data: a user ``me`` with the password, and the database."""
+        raise NotImplementedError
+
     def command(self) -> list[str]:
+        """What starts the server in the foreground."""
         raise NotImplementedError
 
     def is_ready(self) -> bool:
@@ -130,7 +135,7 @@ def running(kind: type[Server]) -> Iterator[Server]:
 
 
 def find_program(name: str) -> str | None:
-    folders = [str(path) for path in sorted(Path("/").glob(_DEBIAN[1:]), reverse=True)]
+    folders = [str(path) for path in sorted(Path("/").glob(_DEBIAN), reverse=True)]
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *folders, "/usr/sbin"]))
 
 

@@ -127,7 +127,7 @@ def test_what_a_training_raises_is_the_answer(tmp_path):
     [
         ("nonsense", UsageError, "write it like sqlite"),
         ("sqlite:////no/such/folder/refine.db", StorageError, "cannot be used"),
-        ("postgresql://me:secret@nowhere/db", UsageError, "driver"),
+        ("postgresql+psycopg2cffi://me:secret@nowhere/db", UsageError, "driver"),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_one_message_without_the_password(tmp_path, storage, error, message):
