@@ -40,6 +40,7 @@ NOTES: dict[str, str] = {
     ),
     "save_failed": "No checkpoint at {samples:count} samples: {problem}",
     "tracker_failed": "The tracker {name} failed and is left out from here on: {problem}. Training goes on.",
+    "tracker_hangs": "The tracker {name} did not end within {patience_s:duration} and is left behind.",
     # ---- the judgement of generated pictures
     "sweeping": "Trying guidance scales and numbers of steps with the checkpoint at {samples:count} samples.",
     "judging": "Judging the checkpoint at {samples:count} samples.",

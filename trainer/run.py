@@ -24,7 +24,7 @@ from trainer.prepared import prepare
 from trainer.reporting import PeakMemory
 from trainer.start import write_plan
 from trainer.stop import StopRequest
-from trainer.tracking import Tracking, open_tracking
+from trainer.tracking import Tracking, tracked
 
 
 class Run:
@@ -98,7 +98,7 @@ class Run:
     def _tracking(self) -> contextlib.AbstractContextManager[Tracking | None]:
         if self._track is None:
             return contextlib.nullcontext()
-        return contextlib.closing(open_tracking(self._track, self._folder.path, self._config, self._observers.on_note))
+        return tracked(self._track, self._folder.path, self._config, self._observers.on_note)
 
     def _execution(self, journal: Journal) -> Execution:
         return Execution(

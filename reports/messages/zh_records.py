@@ -106,6 +106,7 @@ RUN_NOTES: dict[str, str] = {
     ),
     "save_failed": "在 {samples:count} 个样本处没能保存检查点：{problem}",
     "tracker_failed": "跟踪工具 {name} 出错，之后不再使用：{problem}。训练继续。",
+    "tracker_hangs": "跟踪工具 {name} 在 {patience_s:duration} 内没有结束，不再等它。",
     # ---- 对生成图片的评判
     "sweeping": "正在用 {samples:count} 个样本处的检查点尝试不同的引导强度和采样步数。",
     "judging": "正在评判 {samples:count} 个样本处的检查点。",
