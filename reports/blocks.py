@@ -221,9 +221,13 @@ def line_text(line: Line, marks: dict[Basis, str], *, intervals: bool = True, ba
 
 def figure_text(figure: Figure, marks: dict[Basis, str], *, interval: bool, basis: bool) -> str:
     """The figure as plain text, with the parts that are asked for."""
-    bounds = figure.aside if interval else ""
-    mark = f" {marks[figure.claim.basis]}" if basis and figure.shows_basis else ""
-    return f"{figure.text}{bounds}{mark}"
+    said = f"{figure.text}{figure.aside}" if interval else figure.text
+    return f"{said}{mark_gap(said)}{marks[figure.claim.basis]}" if basis and figure.shows_basis else said
+
+
+def mark_gap(said: str) -> str:
+    """What stands before a mark: nothing after a full-width bracket, which has its own."""
+    return "" if said.endswith("）") else " "
 
 
 def _lines(block: Block) -> Iterator[Line]:

@@ -1,6 +1,6 @@
 """Several cards side by side: what each would take of the run, in one table, and what can be told apart."""
 
-from advisor.records import Advice, Advices, Claim
+from advisor.records import Advice, Advices, Claim, Note, Value
 from reports.blocks import Block, Bullet, Bullets, Column, Document, Lang, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text
 from reports.wording import Wording, all_as
@@ -17,7 +17,7 @@ def build_cards(found: Advices, lang: Lang) -> Document:
     return Document(
         lang=lang,
         title=m.cards_title,
-        subtitle=", ".join(one.device.name for one in found.advices),
+        subtitle=m.list_separator.join(one.device.name for one in found.advices),
         legend=w.legend(),
         marks=w.marks,
         sections=tuple(part for part in sections if part.blocks),
@@ -53,7 +53,7 @@ def _row(advice: Advice, w: Wording, *, has_cost: bool, has_sessions: bool) -> t
         (w.duration(best.run_s).interval or "-",),
     ]
     if has_cost:
-        cells.append((w.loss(advice.cost.run if advice.cost else _NOT_ASKED),))
+        cells.append((w.money(advice.cost.run if advice.cost else _NOT_ASKED),))
     if has_sessions:
         cells.append((w.count(advice.sessions.num_sessions if advice.sessions else _NOT_ASKED),))
     return tuple(cells)
@@ -69,12 +69,24 @@ def clearly_first(advices: tuple[Advice, ...]) -> int | None:
     return first if all((runs[first].high or 0) < (low or 0) for low in others) and others else None
 
 
+def _together(notes: list[Note], w: Wording) -> list[Note]:
+    """Notes that say the same of several cards as one that names them all."""
+    names: dict[tuple[str, frozenset[tuple[str, Value]]], list[str]] = {}
+    for one in notes:
+        rest = frozenset((name, value) for name, value in one.values.items() if name != "gpu")
+        names.setdefault((one.id, rest), []).append(str(one.values.get("gpu", "")))
+    joined = w.messages.list_separator.join
+    texts = {one.id: one.text for one in notes}
+    return [
+        Note(id=note_id, text=texts[note_id], values={**dict(rest), "gpu": joined(gpus)})
+        for (note_id, rest), gpus in names.items()
+    ]
+
+
 def _notes(found: Advices, w: Wording) -> Section:
+    notes = [one for advice in found.advices for one in advice.warnings if one.id in _TIMING_NOTES]
     bullets = [
-        Bullet(mark="!", line=w.note(one, all_as("predicted", "warnings", one.values)))
-        for advice in found.advices
-        for one in advice.warnings
-        if one.id in _TIMING_NOTES
+        Bullet(mark="!", line=w.note(one, all_as("predicted", "warnings", one.values))) for one in _together(notes, w)
     ]
     bullets += [Bullet(mark="-", line=(f"{one.gpu}: {one.message}",)) for one in found.refused]
     blocks: tuple[Block, ...] = (Bullets(items=tuple(bullets)),) if bullets else ()

@@ -143,7 +143,7 @@ def performance(advice: Advice, w: Wording) -> Section:
 def _terms(advice: Advice, w: Wording) -> list[tuple[str, Figure]]:
     """What the run costs, and how it is cut into sessions, where that was asked for."""
     m, cost, sessions = w.messages, advice.cost, advice.sessions
-    found = [] if cost is None else [(m.name_cost, w.loss(cost.run))]
+    found = [] if cost is None else [(m.name_cost, w.money(cost.run))]
     if sessions is None:
         return found
     length = w.duration(sessions.session_s).text

@@ -1,7 +1,7 @@
 """One report, built once from records, for every renderer."""
 
 from advisor.records import Advice
-from reports import choices, health, measured, noise, outcome, plan, quality, refinement, schedule, troubles
+from reports import choices, chosen, health, measured, noise, outcome, plan, quality, refinement, schedule, troubles
 from reports.blocks import Document, Lang, Section
 from reports.view import RunView
 from reports.wording import Wording, day
@@ -82,7 +82,7 @@ def _happened(advice: Advice | None, run: RunView | None, w: Wording) -> tuple[S
         *health.health(run, w),
         *noise.noise(run, w),
         quality.quality(run, w),
-        quality.checkpoint_choice(run, w),
+        chosen.checkpoint_choice(run, w),
         outcome.samples(run, w),
         outcome.configuration(run, w),
     )
@@ -91,7 +91,7 @@ def _happened(advice: Advice | None, run: RunView | None, w: Wording) -> tuple[S
 def evaluation_document(run: RunView, lang: Lang) -> Document:
     """What an evaluation found, without the rest of the run's report."""
     w = Wording(lang, run.device_kind)
-    sections = (quality.quality(run, w), quality.checkpoint_choice(run, w), outcome.samples(run, w))
+    sections = (quality.quality(run, w), chosen.checkpoint_choice(run, w), outcome.samples(run, w))
     return Document(
         lang=lang,
         title=w.messages.section_quality,

@@ -61,8 +61,7 @@ def two_losses(first: RunView, second: RunView, w: Wording) -> list[Block]:
 
 
 def _validations(run: RunView) -> list[tuple[float, Claim]]:
-    held_out = {one.samples: validation_loss(one.loss, one.ema_loss) for one in run.validation}
-    return [(samples, _logged(loss, "validation")) for samples, loss in sorted(held_out.items()) if loss is not None]
+    return [(samples, _logged(loss, "validation")) for samples, loss in run.validation_curve]
 
 
 def _is_wide(points: list[tuple[float, Claim]]) -> bool:

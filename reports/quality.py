@@ -1,13 +1,18 @@
-"""What an evaluation found: copies, likeness, classes and use, which checkpoint to take and how to sample."""
+"""What an evaluation found in the items of the chosen checkpoint: copies, likeness, classes and use."""
 
 from advisor import units
-from advisor.evaluation import CheckpointEvaluation, ClassifierAccuracy, Compared, Evaluation, Judgement, Likeness
-from advisor.records import Claim, Note
+from advisor.evaluation import (
+    CheckpointEvaluation,
+    ClassifierAccuracy,
+    Compared,
+    Judgement,
+    Likeness,
+)
+from advisor.records import Note
 from reports.blocks import (
     Block,
     Bullet,
     Bullets,
-    Code,
     Column,
     Figure,
     Heading,
@@ -19,10 +24,10 @@ from reports.blocks import (
     Table,
     say,
 )
+from reports.judged import said
 from reports.view import RunView
-from reports.wording import Wording, all_as, exact
+from reports.wording import Wording, exact
 
-UNKNOWN = Claim(value=None, basis="measured", source="not evaluated")
 _GOOD, _TODO, _REMARKS = (
     ("found_apart",),
     ("remedy_guidance", "remedy_longer", "remedy_condition", "remedy_unknown"),
@@ -54,12 +59,7 @@ def _finding(finding: Note, w: Wording) -> Bullet:
         mark = "todo"
     elif finding.id in _REMARKS:
         mark = "i"
-    return Bullet(mark=mark, line=_said(finding, w))
-
-
-def _said(note: Note, w: Wording) -> Line:
-    """A note of the evaluation: its figures were measured."""
-    return w.note(note, all_as("measured", "evaluation.json", note.values))
+    return Bullet(mark=mark, line=said(finding, w))
 
 
 def _figures(judgement: Judgement, checkpoint: CheckpointEvaluation, w: Wording) -> list[Block]:
@@ -76,7 +76,7 @@ def _figures(judgement: Judgement, checkpoint: CheckpointEvaluation, w: Wording)
         Column(title=m.column_generated),
         Column(title=m.column_interval),
         Column(title=m.column_real),
-        Column(title=m.column_interval),
+        Column(title=m.column_real_interval),
     )
     rows = [*_copy_rows(judgement, w), *_likeness_rows(judgement, w), *_class_rows(judgement, w)]
     return [Paragraph(line=(how,)), Table(columns=columns, rows=tuple(rows))]
@@ -102,10 +102,10 @@ def _likeness_rows(judgement: Judgement, w: Wording) -> list[tuple[Line, ...]]:
     m, likeness = w.messages, judgement.likeness
     if likeness is None:
         return []
-    floor = w.loss(likeness.kid_floor)
+    floor = w.kid(likeness.kid_floor)
     return [
-        _row(m.kid_held_out, w.loss(likeness.kid_held_out), floor),
-        _row(m.kid_train, w.loss(likeness.kid_train), floor),
+        _row(m.kid_held_out, w.kid(likeness.kid_held_out), floor),
+        _row(m.kid_train, w.kid(likeness.kid_train), floor),
         *(_share_row(name, one, w) for name, one in _neighbourhoods(likeness, w)),
         _row(m.diversity, w.percent(likeness.diversity), w.percent(exact(1.0))),
     ]
@@ -147,121 +147,6 @@ def _gain(accuracy: ClassifierAccuracy, w: Wording) -> Paragraph:
     low, high = gain.low or 0.0, gain.high or 0.0
     template = m.quality_helps if low > 0 else m.quality_hurts if high < 0 else m.quality_same
     return Paragraph(line=say(template, gain=w.points(gain)))
-
-
-# ---- which checkpoint, and how to sample ---------------------------------------------------------
-
-
-def checkpoint_choice(run: RunView, w: Wording) -> Section:
-    """Every checkpoint that was judged, the one to use and why, and the setting to sample with."""
-    m, evaluation = w.messages, run.evaluation
-    if evaluation is None or evaluation.choice is None:
-        return Section(id="choice", title=m.section_choice, blocks=(Paragraph(line=(m.choice_unknown,)),))
-    choice = evaluation.choice
-    columns = (
-        Column(title=m.column_samples),
-        Column(title=m.column_copies),
-        Column(title=m.column_kid),
-        Column(title=m.column_recognised),
-        Column(title=m.column_synthetic),
-        Column(title=m.column_verdict, numeric=False),
-    )
-    reasons = {one.samples: _said(one.reason, w) for one in choice.rejected}
-    rows = tuple(_checkpoint_row(one, evaluation, reasons, w) for one in evaluation.checkpoints)
-    chosen = next((k for k, one in enumerate(evaluation.checkpoints) if one.samples == choice.samples), None)
-    used = m.choice_use.format(samples=units.format_count(choice.samples))
-    blocks: list[Block] = [
-        Paragraph(line=(used, *_said(choice.reason, w))),
-        Table(columns=columns, rows=rows, chosen=chosen),
-        Paragraph(line=(m.choice_rule,)),
-        *_sampling(evaluation, run, w),
-    ]
-    return Section(id="choice", title=m.section_choice, blocks=tuple(blocks))
-
-
-def _checkpoint_row(
-    one: CheckpointEvaluation, evaluation: Evaluation, reasons: dict[int, Line], w: Wording
-) -> tuple[Line, ...]:
-    m, choice = w.messages, evaluation.choice
-    is_chosen = choice is not None and one.samples == choice.samples
-    verdict: Line = reasons.get(one.samples, (m.choice_chosen if is_chosen else m.choice_feasible,))
-    copies, kid, recognised, synthetic = (_shown(figure) for figure in plain_figures(one, w))
-    return ((units.format_count(one.samples),), (copies,), (kid,), (recognised,), (synthetic,), verdict)
-
-
-def plain_figures(one: CheckpointEvaluation | None, w: Wording) -> tuple[Figure, Figure, Figure, Figure]:
-    """Copies, KID, share recognised and accuracy of synthetic only, of items made without guidance."""
-    plain = one.plain if one else None
-    if plain is None:
-        return w.percent(UNKNOWN), w.loss(UNKNOWN), w.percent(UNKNOWN), w.percent(UNKNOWN)
-    synthetic = plain.accuracy.synthetic_only if plain.accuracy else UNKNOWN
-    return (*_short_figures(plain, w), w.percent(synthetic))
-
-
-def _short_figures(one: Judgement, w: Wording) -> tuple[Figure, Figure, Figure]:
-    copies = (one.copies.in_pca.generated, one.copies.in_pixels.generated) if one.copies else (UNKNOWN,)
-    return (
-        w.percent(max(copies, key=lambda claim: claim.value or 0.0)),
-        w.loss(one.likeness.kid_held_out if one.likeness else UNKNOWN),
-        w.percent(one.separability.accuracy.generated if one.separability else UNKNOWN),
-    )
-
-
-def real_figures(evaluation: Evaluation, w: Wording) -> tuple[Figure, Figure, Figure] | None:
-    """The same of real items that training never saw: share of copies, KID floor, share recognised."""
-    plain = next((one.plain for one in reversed(evaluation.checkpoints) if one.plain), None)
-    if plain is None:
-        return None
-    copies = (plain.copies.in_pca.real, plain.copies.in_pixels.real) if plain.copies else (UNKNOWN,)
-    return (
-        w.percent(max(copies, key=lambda claim: claim.value or 0.0)),
-        w.loss(plain.likeness.kid_floor if plain.likeness else UNKNOWN),
-        w.percent(plain.separability.accuracy.real if plain.separability else UNKNOWN),
-    )
-
-
-def _shown(figure: Figure) -> Figure | str:
-    return figure if figure.is_known else "-"
-
-
-def _sampling(evaluation: Evaluation, run: RunView, w: Wording) -> list[Block]:
-    m, advised = w.messages, evaluation.sampling
-    if advised is None:
-        command = f"cfgadvise evaluate {run.folder}"
-        return [Paragraph(line=(m.sampling_unknown,)), Code(language="bash", text=command)]
-    columns = (
-        Column(title=m.column_guidance),
-        Column(title=m.column_sampling_steps),
-        Column(title=m.column_copies),
-        Column(title=m.column_kid),
-        Column(title=m.column_interval),
-        Column(title=m.column_recognised),
-        Column(title=m.column_diversity),
-    )
-    rows = tuple(_trial_row(one, w) for one in advised.tried)
-    setting = (advised.guidance, advised.sampling_steps)
-    chosen = next((k for k, one in enumerate(advised.tried) if (one.guidance, one.sampling_steps) == setting), None)
-    command = f"cfgadvise sample {run.folder} -n 8 --guidance {advised.guidance:g} --steps {advised.sampling_steps}"
-    return [
-        Heading(text=m.sampling_title),
-        Paragraph(line=_said(advised.reason, w)),
-        Table(columns=columns, rows=rows, chosen=chosen),
-        Code(language="bash", text=command),
-    ]
-
-
-def _trial_row(one: Judgement, w: Wording) -> tuple[Line, ...]:
-    copies, kid, recognised = _short_figures(one, w)
-    diversity = w.percent(one.likeness.diversity if one.likeness else UNKNOWN)
-    return (
-        (f"{one.guidance:g}",),
-        (str(one.sampling_steps),),
-        (_shown(copies),),
-        (_shown(kid),),
-        (kid.interval or "-",),
-        (_shown(recognised),),
-        (_shown(diversity),),
-    )
 
 
 # ---- pictures ------------------------------------------------------------------------------------

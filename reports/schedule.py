@@ -5,9 +5,10 @@ from pathlib import PurePosixPath
 
 from advisor import units
 from advisor.records import Advice, Claim, Milestone, Option
-from reports.blocks import Block, Column, Figure, Line, Paragraph, Section, Table
+from reports.blocks import Block, Column, Line, Paragraph, Section, Table
+from reports.judged import plain_figures, real_figures, shown
 from reports.loss_charts import validation_loss
-from reports.quality import plain_figures, real_figures
+from reports.outlook import FAR, NUM_CURVES, NUM_INSIDE, NUM_LATER, outlook
 from reports.view import RunView, TrainPoint, ValidationPoint
 from reports.wording import Wording, spelled_epoch
 
@@ -86,7 +87,7 @@ def passed(advice: Advice | None, run: RunView, w: Wording) -> Section:
     ]
     rows = (*(_row(samples, advice, run, w) for samples in looks), *_real_row(len(columns), run, w))
     blocks: list[Block] = [Paragraph(line=(m.milestones_run.format(num=len(looks)),))]
-    blocks += [Table(columns=tuple(columns), rows=rows), Paragraph(line=(m.milestones_no_loss,))]
+    blocks += [Table(columns=tuple(columns), rows=rows), *_about_losses(looks, run, w)]
     return Section(id="milestones", title=m.section_milestones, blocks=tuple(blocks))
 
 
@@ -96,20 +97,38 @@ def _row(samples: int, advice: Advice | None, run: RunView, w: Wording) -> tuple
     grid = next(
         (one.path for one in run.grids if one.samples is not None and 0 <= one.samples - samples < max(batch, 1)), None
     )
-    train, validation = _train_at(run, samples), _validation_at(run, samples)
-    loss = validation_loss(validation.loss, validation.ema_loss) if validation else None
-    expected: tuple[Line, ...] = ((_shown(w.duration(_predicted(advice, run, samples))),),) if advice else ()
+    train = _train_at(run, samples)
+    expected: tuple[Line, ...] = ((shown(w.duration(_predicted(advice, run, samples))),),) if advice else ()
     return (
         (PurePosixPath(grid).stem if grid else "-",),
         (units.format_count(samples),),
         (units.format_count(math.ceil(samples / batch)) if batch else "-",),
         (spelled_epoch(samples / num_train) if num_train else "-",),
         *expected,
-        (_shown(w.duration(_logged(train.elapsed_s if train else None, "elapsed_s"))),),
-        (_shown(w.loss(_logged(train.loss if train else None, "loss"))),),
-        (_shown(w.loss(_logged(loss, "validation"))),),
+        (shown(w.duration(_logged(train.elapsed_s if train else None, "elapsed_s"))),),
+        (shown(w.loss(_logged(train.loss if train else None, "loss"))),),
+        (shown(w.loss(_validation_loss(run, samples))),),
         *_judged(run, samples, batch, w),
     )  # fmt: skip
+
+
+def _validation_loss(run: RunView, samples: int) -> Claim:
+    """What was measured there; between which bounds it will be, where the run has not been yet."""
+    near = _validation_at(run, samples)
+    if near is not None or samples <= run.samples:
+        return _logged(validation_loss(near.loss, near.ema_loss) if near else None, "validation")
+    return outlook(run.validation_curve, samples) or _logged(None, "validation")
+
+
+def _about_losses(looks: tuple[int, ...], run: RunView, w: Wording) -> list[Block]:
+    """What the bounds of losses to come mean, or why there are none; nothing where all are there."""
+    m, to_come = w.messages, [samples for samples in looks if samples > run.samples]
+    if not to_come:
+        return []
+    if all(outlook(run.validation_curve, samples) is None for samples in to_come):
+        return [Paragraph(line=(m.milestones_no_loss,))]
+    held = m.milestones_bounds.format(far=f"{FAR:g}", inside=NUM_INSIDE, later=NUM_LATER, curves=NUM_CURVES)
+    return [Paragraph(line=(held,))]
 
 
 def _judged_titles(w: Wording) -> tuple[str, str, str]:
@@ -121,7 +140,7 @@ def _judged(run: RunView, samples: int, batch: int, w: Wording) -> tuple[Line, .
     if run.evaluation is None:
         return ()
     near = (one for one in run.evaluation.checkpoints if 0 <= one.samples - samples < max(batch, 1))
-    return tuple((_shown(figure),) for figure in plain_figures(next(near, None), w)[:3])
+    return tuple((shown(figure),) for figure in plain_figures(next(near, None), w)[:3])
 
 
 def _real_row(num_columns: int, run: RunView, w: Wording) -> tuple[tuple[Line, ...], ...]:
@@ -130,11 +149,7 @@ def _real_row(num_columns: int, run: RunView, w: Wording) -> tuple[tuple[Line, .
     if real is None:
         return ()
     blank: tuple[Line, ...] = (("-",),) * (num_columns - 1 - len(real))
-    return (((w.messages.row_real,), *blank, *((_shown(figure),) for figure in real)),)
-
-
-def _shown(figure: Figure) -> Figure | str:
-    return figure if figure.is_known else "-"
+    return (((w.messages.row_real,), *blank, *((shown(figure),) for figure in real)),)
 
 
 def _train_at(run: RunView, samples: int) -> TrainPoint | None:

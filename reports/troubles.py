@@ -12,7 +12,7 @@ from reports.wording import Wording
 def troubleshooting(advice: Advice, run: RunView | None, w: Wording) -> Section:
     """Sign, cause, command."""
     m = w.messages
-    name = shlex.quote(run.name) if run else "RUN"
+    name = shlex.quote(run.address) if run else "RUN"
     cases = [
         (m.oom_sign.format(memory=w.memory), m.oom_cause.format(memory=w.memory), _smaller_batch(advice, run, w)),
         (m.slow_sign, m.slow_cause, "cfgadvise probe"),
@@ -54,11 +54,11 @@ def _other_lr(advice: Advice, run: RunView | None, factor: float, w: Wording) ->
 
 
 def _again(run: RunView) -> str:
-    return f"cfgadvise train --config {shlex.quote(f'{run.name}/config.toml')} \\\n   "
+    return f"cfgadvise train --config {shlex.quote(f'{run.address}/config.toml')} \\\n   "
 
 
 def _quoted(run: RunView, suffix: str) -> str:
-    return shlex.quote(f"{run.name}-{suffix}")
+    return shlex.quote(f"{run.address}-{suffix}")
 
 
 def _earlier_samples(advice: Advice, run: RunView | None) -> str:

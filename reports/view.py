@@ -160,6 +160,17 @@ class RunView:
         return framed_report(self)
 
     @property
+    def address(self) -> str:
+        """The folder as a command names it; its bare name where the path is one of this machine alone."""
+        return self.name if self.folder.is_absolute() else self.folder.as_posix()
+
+    @property
+    def validation_curve(self) -> tuple[tuple[int, float], ...]:
+        """Samples seen and validation loss, in order; what a resumed run validated again stands once."""
+        known = {point.samples: _validation_loss(point) for point in self.validation}
+        return tuple((samples, loss) for samples, loss in sorted(known.items()) if loss is not None)
+
+    @property
     def best_validation(self) -> ValidationPoint | None:
         """The point with the lowest validation loss of the averaged weights, or of the raw ones."""
         scored = [(point, _validation_loss(point)) for point in self.validation]

@@ -81,6 +81,14 @@ class Wording:
         """``0.1859``: four digits, as in the log."""
         return self._figure(claim, lambda value: f"{value:.4g}")
 
+    def kid(self, claim: Claim) -> Figure:
+        """``-0.00885``: three digits, for its interval is far wider than the fourth."""
+        return self._figure(claim, lambda value: f"{value:.3g}")
+
+    def money(self, claim: Claim) -> Figure:
+        """``0.85``: hundredths, or two digits of what is less than a tenth."""
+        return self._figure(claim, lambda value: f"{value:.2f}" if value >= 0.1 else f"{value:.2g}")
+
     def rate(self, claim: Claim) -> Figure:
         """``321``: samples in a second, three digits."""
         return self._figure(claim, spelled_count)

@@ -101,13 +101,13 @@ NOTES: dict[str, str] = {
     # ---- a card that is not here
     "predicted_step": (
         "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one, times with"
-        " kernels that were measured on this card, within a 90 % interval. Run the same command there before a long"
+        " kernels that were measured on such a card, within a 90 % interval. Run the same command there before a long"
         " training."
     ),
     "predicted_step_alike": (
-        "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one. No kernel of this"
-        " card was measured, so times come from cards like it, within a wide 90 % interval. Run the same command there"
-        " before a long training."
+        "Nothing was run on a {gpu}: memory and times are predicted from the step on a simulated one. No kernel of such"
+        " a card was measured, so times come from cards like it, within a wide 90 % interval. Run the same command"
+        " there before a long training."
     ),
     "host_bound": (
         "At the present setting a {gpu} waits: starting the kernels takes the computer about {ratio:ratio} times as"

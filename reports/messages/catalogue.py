@@ -93,6 +93,7 @@ class Messages:
     column_validation_loss: str
     column_generated: str
     column_real: str
+    column_real_interval: str
     column_copies: str
     column_kid: str
     column_recognised: str
@@ -231,6 +232,7 @@ class Messages:
     section_milestones: str
     milestones_counted: str
     milestones_no_loss: str
+    milestones_bounds: str
     milestones_grids: str
     milestones_run: str
     milestones_unknown: str
@@ -335,6 +337,7 @@ class Messages:
     choice_use: str
     choice_chosen: str
     choice_feasible: str
+    choice_gone: str
     choice_rule: str
     sampling_unknown: str
     sampling_title: str

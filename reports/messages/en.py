@@ -83,6 +83,7 @@ EN = Messages(
     column_validation_loss="Validation loss",
     column_generated="Generated",
     column_real="Real",
+    column_real_interval="Interval, real",
     column_copies="Copies",
     column_kid="KID",
     column_recognised="Recognised",
@@ -120,7 +121,7 @@ EN = Messages(
     verdict_ratio="Time to the same progress, relative to your present setting: {ratio}.",
     verdict_paste="Paste these lines into your configuration:",
     verdict_warnings="Warnings to read before you rely on this: {count} (last section).",
-    config_title="for the configuration of your training script",
+    config_title="configuration of your training script",
     config_was="was {before}",
     config_unchanged="unchanged",
     run_finished="The run is finished: {samples} samples in {elapsed} (restarts: {resumes}).",
@@ -280,6 +281,11 @@ EN = Messages(
     milestones_no_loss=(
         "What the loss will be is not predicted: no law gives it for new data. Compare it with the milestone before."
     ),
+    milestones_bounds=(
+        "Two bounds of a validation loss stand at a milestone that was not reached yet: falling on at the pace so far,"
+        " and falling no further; at most {far} times as far as the run has come. Of {later} later losses in {curves}"
+        " recorded trainings, {inside} lay inside."
+    ),
     milestones_grids=("cfgadvise train draws {num} sample grids, evenly spread: sample-k.png at k/{num} of the run."),
     milestones_run=(
         "The run draws a sample grid at each of its {num} milestones. Counted in samples seen; times are training time."
@@ -428,20 +434,21 @@ EN = Messages(
         " sampling steps. Real: held-out samples that training never saw, treated alike."
     ),
     quality_use="What the generated samples are good for",
-    copies_pca="Copies, in principal components",
-    copies_pixels="Copies, in pixels",
-    kid_held_out="KID, held-out samples",
-    kid_train="KID, training samples",
+    copies_pca="Copies (PCA)",
+    copies_pixels="Copies (pixels)",
+    kid_held_out="KID (held-out)",
+    kid_train="KID (training)",
     precision="Precision",
     recall="Recall",
     coverage="Coverage",
-    diversity="Variety inside a class",
-    classes_recognised="Class recognised",
+    diversity="Class variety",
+    classes_recognised="Recognised",
     section_choice="Which checkpoint, and how to sample",
     choice_unknown="No checkpoint was evaluated. cfgadvise evaluate does it.",
     choice_use="Use the checkpoint at {samples} samples. ",
     choice_chosen="to be used",
     choice_feasible="feasible",
+    choice_gone="not kept",
     choice_rule=(
         "Feasible: no more copies than held-out samples beyond chance, and no validation loss that rises at high noise."
         " Use alone: accuracy on held-out real samples of a classifier trained on generated ones only."

@@ -84,6 +84,7 @@ ZH = Messages(
     column_validation_loss="验证 loss",
     column_generated="生成",
     column_real="真实",
+    column_real_interval="区间（真实）",
     column_copies="复制",
     column_kid="KID",
     column_recognised="识别率",
@@ -257,6 +258,11 @@ ZH = Messages(
     section_milestones="训练进度对照",
     milestones_counted="进度按已训练的样本数计算，重启或改批量后依然有效；时间为纯训练时间。",
     milestones_no_loss="不预估 loss 会降到多少：没有任何规律能对新数据给出这个数。请与上一个里程碑比较。",
+    milestones_bounds=(
+        "还没有到达的里程碑给出验证 loss 的上下界：下界为按目前的速度继续下降，上界为不再下降；"
+        "只推算到目前样本数的 {far} 倍以内。"
+        "在 {curves} 次有记录的训练中，{later} 个后来的 loss 有 {inside} 个落在界内。"
+    ),
     milestones_grids="若用 cfgadvise train 训练，样本图等距画 {num} 次：sample-k.png 对应全程的 k/{num} 处。",
     milestones_run="训练会在 {num} 个里程碑各画一张样本图。进度按已训练的样本数计算；时间为纯训练时间。",
     milestones_unknown="训练配置里没有写明何时画样本图。",
@@ -377,10 +383,10 @@ ZH = Messages(
         "“真实”指训练没有见过的留出样本，同样处理。"
     ),
     quality_use="生成样本有什么用",
-    copies_pca="复制（主成分空间）",
+    copies_pca="复制（主成分）",
     copies_pixels="复制（像素）",
-    kid_held_out="KID（对留出样本）",
-    kid_train="KID（对训练样本）",
+    kid_held_out="KID（留出）",
+    kid_train="KID（训练）",
     precision="精确率",
     recall="召回率",
     coverage="覆盖率",
@@ -391,6 +397,7 @@ ZH = Messages(
     choice_use="使用 {samples} 个样本处的检查点。",
     choice_chosen="选用",
     choice_feasible="可用",
+    choice_gone="已不保留",
     choice_rule=(
         "“可用”：复制的比例与留出样本相比没有超出随机波动，而且高噪声段的验证 loss 没有上升。"
         "“单独使用”：只用生成样本训练的分类器在留出真实样本上的准确率。"
@@ -410,7 +417,7 @@ ZH = Messages(
     grid_at="训练 {samples} 个样本之后",
     # ---- 14 方法
     section_method="方法与依据",
-    method_measured="实测：就在这台设备上，跑过这一个点。",
+    method_measured="实测：就在这台设备上，实际运行过这一个点。",
     method_predicted="预估：没有实跑，由计算得出，并给出区间。",
     method_rule="规则或算式：有名称的经验法则，或者直接的算术；来源见下表。",
     method_user="用户设定：由用户给出，没有另行核实。",

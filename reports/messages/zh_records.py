@@ -115,10 +115,10 @@ RUN_NOTES: dict[str, str] = {
         "允许高出 {allowance:percent}）。"
     ),
     "checkpoint_rising": "第 {bucket}/{buckets} 个噪声段的验证 loss 连续两次上升（p = {p}，界限 {limit}）。",
-    "choice_kid": "{count} 个检查点中有 {feasible} 个可用，其中 KID 最低（{value}）；误差之内取最早的。",
+    "choice_kid": "{count} 个检查点中有 {feasible} 个可用，其中 KID 最低（{value}）；在误差范围内取最早的一个。",
     "choice_classifier": (
         "{count} 个检查点中有 {feasible} 个可用，用它的图片训练的分类器最好（准确率 {value:percent}）；"
-        "误差之内取最早的。"
+        "在误差范围内取最早的一个。"
     ),
     "choice_validation": "{count} 个检查点中有 {feasible} 个可用，其中验证 loss 最低：留出图片太少，算不出 KID。",
     "choice_last": "{count} 个检查点中有 {feasible} 个可用，取最后一个：没有留出图片，无法评判。",
@@ -143,12 +143,12 @@ RUN_NOTES: dict[str, str] = {
         "类内多样性只有真实图片的 {diversity:percent}。请改用 {advised}。"
     ),
     "found_unjudged": (
-        "无法判断类别之间能否区分：分类器只能认出 {real:percent} 的留出真实图片（瞎猜为 {chance:percent}），"
+        "无法判断类别之间能否区分：分类器只能认出 {real:percent} 的留出真实图片（随机猜测为 {chance:percent}），"
         "{count} 张生成图片中认出 {share:percent}。每类需要更多真实图片，或者使用 --features。"
     ),
     "found_alike": (
         "类别之间没有区分开：{count} 张生成图片中只认出 {share:percent}（最多 {high:percent}），"
-        "瞎猜为 {chance:percent}，真实图片为 {real:percent}。"
+        "随机猜测为 {chance:percent}，真实图片为 {real:percent}。"
     ),
     "found_partly": (
         "类别之间只区分开一部分：{count} 张生成图片中认出 {share:percent}（{low:percent} 到 {high:percent}），"
@@ -156,7 +156,7 @@ RUN_NOTES: dict[str, str] = {
     ),
     "found_apart": (
         "类别之间区分开了：{count} 张生成图片中认出 {share:percent}（{low:percent} 到 {high:percent}），"
-        "真实图片为 {real:percent}，瞎猜为 {chance:percent}。"
+        "真实图片为 {real:percent}，随机猜测为 {chance:percent}。"
     ),
     "found_confused": "最常见的混淆：{asked} 被认作 {judged}，占它的图片的 {share:percent}。",
     "remedy_guidance": "建议：引导强度改为 {guidance}，识别率由 {before:percent} 变为 {share:percent}。",
@@ -183,7 +183,7 @@ NOTES: dict[str, str] = {
         "若使用 drop_last，则为 {steps_drop_last} 步。"
     ),
     "batch_above_dataset": "有效批量 {effective_batch} 比整个数据集（{num_items} 个样本）还大。",
-    "present_does_not_fit": "现有配置在这台设备上跑不起来：{message}",
+    "present_does_not_fit": "现有配置在这台设备上无法运行：{message}",
     "not_interleaved": "各配置是逐个计时的（同时放不进一半的{memory}），时钟频率漂移的影响没有抵消。",
     "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
     "step_time_rose": (
@@ -249,12 +249,12 @@ NOTES: dict[str, str] = {
         "这个学习率来自全程 {share:percent} 长度的训练：整个训练的最优值可能在 {low:lr} ~ {high:lr} 之间的别处。"
     ),
     "predicted_step": (
-        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据这块显卡上实测过的算子，带 90% 区间。"
-        "长时间训练之前，请在那台机器上运行同一条命令。"
+        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算，用时依据该型号上实测过的算子，带 90% 区间。"
+        "长时间训练之前，请在装有该显卡的机器上运行同一条命令。"
     ),
     "predicted_step_alike": (
-        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算。这块显卡没有实测过的算子，用时借助同类显卡估计，"
-        "90% 区间较宽。长时间训练之前，请在那台机器上运行同一条命令。"
+        "没有在 {gpu} 上实跑：{memory}和用时由模拟 GPU 上的训练步推算。该型号没有实测过的算子，用时借助同类显卡估计，"
+        "90% 区间较宽。长时间训练之前，请在装有该显卡的机器上运行同一条命令。"
     ),
     "host_bound": (
         "按现有配置，{gpu} 要等主机：主机启动算子的时间约为显卡计算时间的 {ratio:ratio} 倍。"
@@ -270,7 +270,7 @@ NOTES: dict[str, str] = {
     "stopped_dataset_size": "数据集里没有更多样本，因此没有尝试更大的单次批量。",
     "stopped_out_of_memory": "更大的单次批量按推算放得下，实跑时{memory}却耗尽了：{message}",
     "stopped_size_limit": "更大的单次批量受限于设备对张量大小的限制，而不是{memory}：{message}",
-    "stopped_failure": "更大的单次批量跑不起来：{message}",
+    "stopped_failure": "更大的单次批量无法运行：{message}",
     "stopped_time": "更大的单次批量也许放得下，但实跑需要好几分钟。",
     "stopped_steps": "更大的单次批量也许放得下，但搜索已用完允许的步数。",
     "retrying": "单次批量不超过 {retrying} 时应当还能跑，但显存分配器会不断回收，速度很慢。",
@@ -280,7 +280,7 @@ NOTES: dict[str, str] = {
     "not_searched": "没有搜索单次批量最大能到多少：在 CPU 上需要几分钟甚至更久；给出 --memory-budget 即可搜索。",
     "predicted_only": (
         "没有在 {gpu} 上实跑：{memory}由模拟 GPU 上的训练步推算得出，用时未知。"
-        "长时间训练之前，请在那台机器上运行同一条命令。"
+        "长时间训练之前，请在装有该显卡的机器上运行同一条命令。"
     ),
     "largest_safe": (
         "整个误差区间都放得进 {gpu} 的最大单次批量为 {micro_batch}：{peak_bytes:bytes}，最多 {high_bytes:bytes}。"
@@ -291,7 +291,7 @@ NOTES: dict[str, str] = {
     ),
     "fp16_without_tensor_cores": "{gpu}（计算能力 {cc}）没有 Tensor Core：float16 能省{memory}，但训练几乎不会变快。",
     "largest_running": (
-        "不计误差区间，单次批量 {micro_batch} 仍能全速运行；{retrying} 勉强能跑，但显存分配器会不断回收，速度很慢。"
+        "不计误差区间，单次批量 {micro_batch} 仍能全速运行；{retrying} 勉强能运行，但显存分配器会不断回收，速度很慢。"
     ),
     "kernels_of_cpu": "当前的 PyTorch 不能模拟 GPU：训练步是在 CPU 上跟踪的，其算子占用不同，因此区间更宽。",
     "evaluation_not_traced": "预估中不包括评估步骤：{message}",
