@@ -44,7 +44,10 @@ def missing_parts() -> tuple[str, ...]:
     """The private parts of PyTorch that the simulation needs and this torch lacks; empty if all are there."""
     wanted: dict[str, Callable[[], object]] = {
         "torch.utils.backend_registration": lambda: _registration()._setup_privateuseone_for_python_backend,
+        "_DummyBackendModule": lambda: _registration()._DummyBackendModule,
         "FakeTensorMode": lambda: _fake()[0],
+        "torch.library.Library.fallback": lambda: torch.library.Library.fallback,
+        "_foreach_supported_types": lambda: torch.utils._foreach_utils._foreach_supported_types,
         "_ExcludeDispatchKeyGuard": lambda: torch._C._ExcludeDispatchKeyGuard,
         "AutocastPrivateUse1": lambda: getattr(torch._C.DispatchKey, "AutocastPrivateUse1"),  # noqa: B009 - not in the stubs
         "_scaled_dot_product_efficient_attention": lambda: torch.ops.aten._scaled_dot_product_efficient_attention,
@@ -98,12 +101,14 @@ class SimulatedGpu:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "SimulatedGpu":
-        self._autocast.install()
-        self._attention.install()
-        for target, name, value in self._answers():
-            self._stack.enter_context(mock.patch.object(target, name, value))
-        self._stack.enter_context(self._execution)
-        self._stack.enter_context(Redirection())
+        with contextlib.ExitStack() as stack:  # what was done is undone where the rest fails
+            self._autocast.install()
+            self._attention.install()
+            for target, name, value in self._answers():
+                stack.enter_context(mock.patch.object(target, name, value))
+            stack.enter_context(self._execution)
+            stack.enter_context(Redirection())
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
