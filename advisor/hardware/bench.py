@@ -27,6 +27,8 @@ import torch
 
 device = torch.device(sys.argv[1])
 on_card = device.type != "cpu"
+if device.type == "cuda":
+    torch.cuda.set_device(device)  # which is then the one that is waited for
 wait = getattr(torch, device.type).synchronize if on_card else lambda: None
 figures = {}
 

@@ -62,13 +62,16 @@ class StorageHistory:
 
 
 class CudaHistory:
-    """Reads the history of the caching allocator (private functions of PyTorch; without them there is no trace)."""
+    """Reads the history of the caching allocator (private functions of PyTorch; without them there is no trace).
+
+    ``stacks="python"`` although none is kept: the default tries C++ stacks out, which only x86-64 Linux has.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._is_recording = False
-        with contextlib.suppress(AttributeError, TypeError):  # another torch, other names
-            torch.cuda.memory._record_memory_history("all", context=None, max_entries=_MAX_ENTRIES)
+        with contextlib.suppress(AttributeError, TypeError, RuntimeError):  # another torch, or another allocator
+            torch.cuda.memory._record_memory_history("all", context=None, stacks="python", max_entries=_MAX_ENTRIES)
             self._is_recording = True
 
     @contextlib.contextmanager

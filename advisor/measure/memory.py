@@ -93,7 +93,10 @@ class CudaMeter:
         return int(torch.cuda.memory_stats(self._device).get("num_alloc_retries", 0))
 
     def is_nearly_full(self) -> bool:
-        return is_nearly_full(*torch.cuda.mem_get_info(self._device))
+        try:
+            return is_nearly_full(*torch.cuda.mem_get_info(self._device))
+        except RuntimeError:  # after some errors CUDA answers nothing any more
+            return False
 
 
 class TensorMeter:

@@ -189,7 +189,9 @@ class Stepper:
             yield
 
     def _synchronize(self) -> None:
-        if self._device.type != "cpu":
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # without it the current card is waited for, which may be another
+        elif self._device.type != "cpu":
             getattr(torch, self._device.type).synchronize()
 
 

@@ -30,6 +30,7 @@ FLOAT32 = (
     "logsumexp", "upsample_nearest1d", "_upsample_nearest_exact1d", "upsample_nearest2d", "_upsample_nearest_exact2d",
     "upsample_nearest3d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
     "_upsample_bilinear2d_aa", "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bicubic2d_aa",
+    "linalg_matrix_sqrth",
 )  # fmt: skip
 FLOAT32_RESULT = (
     "prod", "prod.dim_int", "softmax.int", "log_softmax.int", "cumprod", "cumsum", "linalg_vector_norm",
@@ -40,6 +41,7 @@ WIDEST = (
     "scatter_add",
 )  # fmt: skip
 REFUSED = ("binary_cross_entropy",)
+UNREACHED = ("_cudnn_rnn",)  # registered by CUDA builds only: other devices' recurrent layers run cell by cell
 
 _FUSED_SOFTMAX = {"softmax.int": "_softmax", "log_softmax.int": "_log_softmax"}  # float16 to float32 in one kernel
 _KEY = "AutocastPrivateUse1"

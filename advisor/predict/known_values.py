@@ -33,7 +33,10 @@ def forget(tensor: torch.Tensor) -> None:
 
 
 def compute(func: Any, on_card: list[torch.Tensor], args: Any, kwargs: Any, device_type: str) -> Any | None:
-    """What the operation gives on the CPU, if all that it reads is known and small; else ``None``."""
+    """What the operation gives on the CPU, if all that it reads is known and small; else ``None``.
+
+    Also where the CPU has no such kernel. An operation that is wrong is not hidden: it fails without values, too.
+    """
     if any(known_value(tensor) is None for tensor in on_card):
         return None
     name: str = func._schema.name
@@ -46,7 +49,10 @@ def compute(func: Any, on_card: list[torch.Tensor], args: Any, kwargs: Any, devi
             return value
         return torch.device("cpu") if isinstance(leaf, torch.device) and leaf.type == device_type else leaf
 
-    return func(*tree_map(real, args), **tree_map(real, kwargs))
+    try:
+        return func(*tree_map(real, args), **tree_map(real, kwargs))
+    except RuntimeError:
+        return None
 
 
 def keep(func: Any, on_card: list[torch.Tensor], result: Any, values: Any | None) -> None:

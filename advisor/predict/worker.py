@@ -4,6 +4,7 @@ A child of its own, because private parts of PyTorch that meet a device that the
 """
 
 import contextlib
+import functools
 import gc
 from collections.abc import Iterator
 
@@ -17,7 +18,8 @@ from advisor.workload.load import load_factory, workload_error
 import torch  # isort: skip - after our own modules, which are quick to fail
 
 from advisor.predict.recorder import Recorder, RecordingMode  # isort: skip - imports torch
-from advisor.predict.simulated_gpu import SimulatedGpu, missing_parts  # isort: skip - imports torch
+from advisor.predict.self_test import usable_gpu  # isort: skip - imports torch
+from advisor.predict.simulated_gpu import SimulatedGpu  # isort: skip - imports torch
 from advisor.workload.build import build_workload  # isort: skip - imports torch
 from advisor.workload.protocol import Workload  # isort: skip - beside the others
 from advisor.workload.state import static_breakdown  # isort: skip - imports torch
@@ -33,8 +35,9 @@ def main() -> None:
 class Card:
     """The simulated card of this process; the CPU where this PyTorch cannot simulate one."""
 
-    def __init__(self) -> None:
-        self._gpu: SimulatedGpu | None = None
+    @functools.cached_property
+    def _gpu(self) -> SimulatedGpu | None:
+        return usable_gpu()
 
     def answer(self, order: TraceOrder) -> TraceReply:
         """Trace what is ordered; whatever goes wrong is a reply too."""
@@ -50,13 +53,10 @@ class Card:
         return TraceReply(failure=failure)
 
     def _trace(self, order: TraceOrder) -> Traced:
-        if missing_parts():
+        if self._gpu is None:
             recorder = Recorder("cpu")
             with RecordingMode(recorder):
                 return run_steps(order, torch.device("cpu"), recorder, None)
-        if self._gpu is None:
-            self._gpu = SimulatedGpu()
-            self._gpu.__enter__()  # until the process ends
         recorder = self._gpu.insert_card(order.compute_capability)
         return run_steps(order, torch.device("cuda", 0), recorder, self._gpu)
 

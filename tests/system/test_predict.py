@@ -1,20 +1,25 @@
 """Predictions from real child processes with a simulated GPU: against direct traces, known bytes, and refusals."""
 
 import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
 
+from advisor import schema
 from advisor.errors import DeviceError, UsageError, WorkloadError
 from advisor.predict.affine import fit
 from advisor.predict.allocator import replay
 from advisor.predict.cards import card_named
-from advisor.predict.memory import MemoryModel, predict_memory
+from advisor.predict.memory import WIDE_HIGH_FRAC, WIDE_LOW_FRAC, MemoryModel, predict_memory
 from advisor.predict.messages import TraceOrder
 from advisor.predict.simulation import Simulation
 from advisor.predict.trace import Trace
+from advisor.records import Advice
 from advisor.workload import synthetic
 from tests.fakes import small_nets
 
@@ -92,6 +97,7 @@ def test_checkpointing_keeps_less(precision: str, traces: Callable[[Kind], list[
 def test_bytes_that_are_known_beforehand(simulation: Simulation) -> None:
     num_features = 1_000_000
     model = predict(simulation, "sized", num_features=num_features)
+    assert model.is_simulated
     breakdown = model.breakdown(P100)
     known = synthetic.static_bytes(num_features)
     assert {name: getattr(breakdown, name) for name in known} == known
@@ -177,3 +183,34 @@ def test_a_card_without_bfloat16_emulates_it(simulation: Simulation) -> None:
     half = predict(simulation, "make", net="unet", precision="bf16")
     assert half.built.precision == "bf16"
     assert half.at(256).reserved_bytes > half.at(128).reserved_bytes
+
+
+@pytest.mark.parametrize(
+    "other_torch",
+    [
+        "import torch; del torch._C._ExcludeDispatchKeyGuard",
+        "from torch.utils import backend_registration as b; b._setup_privateuseone_for_python_backend = lambda: None",
+    ],
+    ids=("a private part is gone", "a private part means something else"),
+)
+def test_where_this_torch_cannot_simulate_a_card_there_is_an_answer_with_a_wider_margin(
+    other_torch: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(other_torch)  # Python runs it at the start of every process
+    step = tmp_path / "my_step.py"
+    step.write_text("import small_nets\n\ndef make(device):\n    return small_nets.make(device, net='transformer')\n")
+    command = ["recommend", "--gpu", "P100", "--workload", f"{step}:make", "--dataset-size", "1550", "--json"]
+    run = subprocess.run(
+        [sys.executable, "-m", "advisor", *command],
+        capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(NETS).parent)])},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    advice = schema.from_json(Advice, run.stdout, where="stdout")
+    assert "kernels_of_cpu" in {one.id for one in advice.warnings}
+    peak = advice.recommended.peak_reserved_bytes
+    assert (peak.basis, peak.low, peak.high) == (
+        "predicted",
+        round(WIDE_LOW_FRAC * peak.value),
+        round(WIDE_HIGH_FRAC * peak.value),
+    )

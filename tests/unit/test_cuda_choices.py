@@ -13,6 +13,8 @@ from advisor.predict.simulated_gpu import missing_parts, redirected
 from advisor.predict.terms import Terms, Workspaces, num_bytes, recalibrated, terms_of
 from advisor.units import GIB, KIB, MIB
 
+SIMULATED_BY = ("2.13", "2.14")  # the torch of CI, and the newest that was tried
+
 
 def test_lists_of_autocast_are_those_that_this_torch_registers_for_cuda() -> None:
     registered = set()
@@ -31,13 +33,14 @@ def test_lists_of_autocast_are_those_that_this_torch_registers_for_cuda() -> Non
         for name in names
     ]
     assert len(ours) == len(set(ours))
+    registered -= set(autocast.UNREACHED)
     assert registered <= set(ours)  # an older torch knows fewer
-    if torch.__version__.startswith("2.13"):
-        assert registered == set(ours)
+    if torch.__version__.startswith(SIMULATED_BY):
+        assert registered == {name for name in ours if autocast.operation_named(name) is not None}
 
 
 def test_this_torch_has_all_that_the_simulation_needs() -> None:
-    if torch.__version__.startswith("2.13"):
+    if torch.__version__.startswith(SIMULATED_BY):
         assert missing_parts() == ()
 
 

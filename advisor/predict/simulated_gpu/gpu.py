@@ -33,12 +33,14 @@ class SimulatedGpu:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "SimulatedGpu":
-        self._autocast.install()
-        self._attention.install()
-        for target, name, value in self._answers():
-            self._stack.enter_context(mock.patch.object(target, name, value))
-        self._stack.enter_context(self._execution)
-        self._stack.enter_context(Redirection())
+        with contextlib.ExitStack() as stack:  # what was done is undone where the rest fails
+            self._autocast.install()
+            self._attention.install()
+            for target, name, value in self._answers():
+                stack.enter_context(mock.patch.object(target, name, value))
+            stack.enter_context(self._execution)
+            stack.enter_context(Redirection())
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,10 @@ def missing_parts() -> tuple[str, ...]:
     """The private parts of PyTorch that the simulation needs and this torch lacks; empty if all are there."""
     wanted: dict[str, Callable[[], object]] = {
         "torch.utils.backend_registration": lambda: _registration()._setup_privateuseone_for_python_backend,
+        "_DummyBackendModule": lambda: _registration()._DummyBackendModule,
         "FakeTensorMode": lambda: fake_tensors()[0],
+        "torch.library.Library.fallback": lambda: torch.library.Library.fallback,
+        "_foreach_supported_types": lambda: torch.utils._foreach_utils._foreach_supported_types,
         "_ExcludeDispatchKeyGuard": lambda: torch._C._ExcludeDispatchKeyGuard,
         "AutocastPrivateUse1": lambda: getattr(torch._C.DispatchKey, "AutocastPrivateUse1"),  # noqa: B009 - not in the stubs
         "_scaled_dot_product_efficient_attention": lambda: torch.ops.aten._scaled_dot_product_efficient_attention,
