@@ -23,6 +23,7 @@ _DIGITS_SAMPLES = 40_000
 _DEFAULT_EPOCHS = 250
 _USUAL_VAE = (8, 4)  # downscale and latent channels of the usual KL-VAE, until it can be asked
 _BETA1 = 0.9
+_USUAL_LOSS = {"label_dropout": 0.1, "min_snr_gamma": 5.0}  # what ``trainer.workload:make`` takes without being told
 
 
 @record
@@ -213,6 +214,7 @@ def workload_parameters(source: Source | None, values: Mapping[str, Any]) -> dic
         "num_classes": num_classes,
         "precision": values.get("precision", "fp32"),
         **{name: True for name in ("gradient_checkpointing", "compile") if values.get(name)},
+        **{name: values[name] for name, usual in _USUAL_LOSS.items() if values.get(name, usual) != usual},
     }
 
 

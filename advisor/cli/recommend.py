@@ -125,9 +125,8 @@ def recommend(
     if workload is not None:
         arguments = own_arguments(workload, given, count_dataset(dataset_size, data))
     elif data is not None and dataset_size is None:
-        arguments = data_arguments(
-            data, device, cards[0] if cards else None, {**given, "preset": preset, "precision": precision}
-        )
+        known = {**given, "preset": preset, "precision": precision}
+        arguments = data_arguments(data, device, cards[0] if cards else None, known, decode_all=noise_scale is True)
     else:
         dataset = count_dataset(dataset_size, data)
         arguments = preset_arguments(preset or DEFAULT_PRESET, precision, given, dataset)

@@ -140,14 +140,16 @@ def _measured(given: dict[str, Any], device: "Device", source: "Source") -> "Adv
     from advisor.records import Claim
     from advisor.schema import to_plain
     from trainer.plan import plan_config, present_setting, workload_parameters
+    from trainer.prepared import prepare
 
     config, why = plan_config(source, device.kind, given)
-    values = to_plain(config)
+    values, prepared = to_plain(config), prepare(config)
     basis = "user" if "samples" in given else "rule"
     return advise(
         workload=WORKLOAD,
         workload_name=config.preset,
-        parameters=workload_parameters(source, values),
+        parameters=workload_parameters(source, values) | prepared.parameters,
+        made_up_because=prepared.made_up_because,
         dataset=source.training_set(config.held_out_frac),
         device=device,
         present=present_setting(values, given),

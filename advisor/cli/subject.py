@@ -1,5 +1,6 @@
 """What ``recommend`` is asked about: a user's own step, a preset of the trainer, or a folder's training."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,25 +68,32 @@ def preset_arguments(name: str, precision: str, given: dict[str, Any], dataset: 
     }
 
 
-def data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
+def data_arguments(
+    data: Path, device: str, gpu: str | None, given: dict[str, Any], *, decode_all: bool = False
+) -> dict[str, Any]:
+    """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes.
+
+    On a device that is here it trains on the pictures themselves, if decoding them is quick or ``decode_all``.
+    """
     from advisor.hardware.probe import choose_device, probe
     from advisor.schema import to_plain
     from trainer.config import MEMORY_SAVERS
     from trainer.plan import plan_config, present_setting, survey, workload_parameters
+    from trainer.prepared import AFFORDABLE_S, Prepared, prepare
 
     known = {key: value for key, value in given.items() if value is not None}
     source = survey(str(data))
     chosen = choose_device(probe(), device) if gpu is None else device
     config, _ = plan_config(source, "cuda" if isinstance(chosen, str) else chosen.kind, known)
     values = to_plain(config)
-    present = present_setting(values, known)
+    prepared = Prepared() if gpu is not None else prepare(config, affordable_s=math.inf if decode_all else AFFORDABLE_S)
     return {
         "workload": _TRAINER_WORKLOAD,
         "workload_name": values["preset"],
-        "parameters": workload_parameters(source, values),
+        "parameters": workload_parameters(source, values) | prepared.parameters,
+        "made_up_because": prepared.made_up_because,
         "savers": MEMORY_SAVERS,
-        "present": present,
+        "present": present_setting(values, known),
         "dataset": source.training_set(config.held_out_frac),
         "device": chosen,
     }

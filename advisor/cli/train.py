@@ -157,12 +157,15 @@ class _Plan:
         from advisor.schema import to_plain
         from trainer.config import MEMORY_SAVERS
         from trainer.plan import present_setting, workload_parameters
+        from trainer.prepared import prepare
 
         values = to_plain(self.config)
+        prepared = prepare(self.config, (self.pictures, self.split))
         return advise(
             workload=WORKLOAD,
             workload_name=self.config.preset,
-            parameters=workload_parameters(self._source, values),
+            parameters=workload_parameters(self._source, values) | prepared.parameters,
+            made_up_because=prepared.made_up_because,
             savers=cast("Changes", MEMORY_SAVERS),
             dataset=self._source.training_set(self.config.held_out_frac),
             device=self.device,

@@ -27,6 +27,7 @@ class Question:
     ``present``: the whole setting, where the caller knows it. ``savers``: which parameters of the workload
     switch on what saves memory, where the caller knows that.
     ``noise_scale``: whether to measure it; ``None``: where it takes less than half a minute.
+    ``made_up_because``: why the workload trains on made-up data, where the caller knows.
     """
 
     subject: Subject
@@ -47,6 +48,7 @@ class Question:
     savers: Changes = dataclasses.field(default_factory=dict)
     noise_scale: bool | None = None
     use_cache: bool = True
+    made_up_because: Note | None = None
 
 
 @record

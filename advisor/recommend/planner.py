@@ -11,7 +11,7 @@ from advisor.recommend.advice import make_advice
 from advisor.recommend.case import DEFAULT_BATCH, Question, require_valid
 from advisor.recommend.here import measure_here
 from advisor.recommend.options import Changes, Goal
-from advisor.records import Advice, Claim, Dataset, Device, Setting, Value
+from advisor.records import Advice, Claim, Dataset, Device, Note, Setting, Value
 
 
 def advise(
@@ -34,6 +34,7 @@ def advise(
     savers: Changes | None = None,
     noise_scale: bool | None = None,
     use_cache: bool = True,
+    made_up_because: Note | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     command: str = "",
     on_progress: Callable[[str], None] | None = None,
@@ -60,6 +61,7 @@ def advise(
         savers: which parameters of the workload switch on what saves memory; without it that is only suggested.
         noise_scale: whether to measure the gradient noise scale; if not said, where it takes less than half a minute.
         use_cache: whether measurements of the same question on the same machine may be taken from the last week.
+        made_up_because: why the workload trains on made-up data, so that there is no noise scale.
         timeout_s: for building the workload and for every step.
         command: what the user typed, for the record.
         on_progress: told what is being done.
@@ -91,6 +93,7 @@ def advise(
         savers=savers or {},
         noise_scale=noise_scale,
         use_cache=use_cache,
+        made_up_because=made_up_because,
     )
     require_valid(question)
     say = on_progress or (lambda _: None)
