@@ -294,8 +294,9 @@ class Measurement:
 
     ``peak_allocated_bytes`` counts live tensors. ``peak_reserved_bytes`` is what the process took
     from the device: the allocator's reservation on CUDA, the resident set's growth on a CPU.
-    ``first_step_s`` stands apart: it creates optimizer state and warms caches. ``input_s`` is what the batches take of
-    a step at least (median); ``None`` where it was not timed, or for made-up data.
+    ``first_step_s`` stands apart: it creates optimizer state and warms caches. ``mean_step_s``, with an 80 % band,
+    decides how long a run is. ``input_s`` is what the batches take of a step at least (median); ``None`` where it was
+    not timed, or for made-up data.
     """
 
     micro_batch: int
@@ -308,6 +309,7 @@ class Measurement:
     steps_run: int = 0
     message: str | None = None
     input_s: float | None = None
+    mean_step_s: Claim | None = None
 
 
 @record
@@ -397,11 +399,24 @@ class NoiseScale:
 
 
 @record
+class Occasion:
+    """Something that a run does beside its steps: how often, and what it takes each time.
+
+    ``spread`` over the run means: in proportion to the samples seen.
+    """
+
+    id: str
+    num_times: int
+    each_s: Claim
+    when: Literal["start", "spread", "end"] = "spread"
+
+
+@record
 class Option:
     """One setting with its price.
 
-    ``run_s`` is the whole run; ``time_to_same_progress`` is a ratio to the present setting, below 1
-    when the option gets there sooner.
+    ``run_s`` is the whole run, ``training_s`` its optimizer steps alone; ``time_to_same_progress`` is a ratio to the
+    present setting, below 1 when the option gets there sooner.
     """
 
     id: str
@@ -421,6 +436,7 @@ class Option:
     time_to_same_progress: Claim
     verdict: Verdict
     reasons: tuple[Reason, ...]
+    training_s: Claim | None = None
 
 
 @record
@@ -567,7 +583,10 @@ class Provenance:
 
 @record
 class Advice:
-    """The answer, with all of its evidence: a report needs nothing else."""
+    """The answer, with all of its evidence: a report needs nothing else.
+
+    ``occasions``: what the recommended run does beside its steps, as far as that could be timed.
+    """
 
     schema: Literal["cfgadvise.advice/1"] = "cfgadvise.advice/1"
     device: Device
@@ -591,6 +610,7 @@ class Advice:
     exposure: Exposure | None = None
     cost: Cost | None = None
     sessions: Sessions | None = None
+    occasions: tuple[Occasion, ...] = ()
 
     def to_json(self) -> str:
         """The JSON that ``cfgadvise recommend --json`` prints and ``advice.json`` holds."""

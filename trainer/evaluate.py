@@ -15,6 +15,13 @@ from advisor import schema, storage
 from advisor.errors import DataError
 from advisor.evaluation import CheckpointEvaluation, Evaluation, Judgement, SamplingAdvice, Select
 from advisor.records import Note
+from trainer.amounts import (
+    MAX_AT_MILESTONE,
+    MAX_GRID_CLASSES,
+    even,
+    num_at_milestone,
+    num_to_generate,
+)
 from trainer.checkpoint import list_checkpoints, samples_of
 from trainer.config import TrainConfig
 from trainer.data import Pictures, Split, load_pictures, split_pictures
@@ -32,30 +39,7 @@ from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.trained import TrainedModel
 from trainer.validation import fixed_tuples, tuple_losses
 
-MAX_GENERATED = 1000
-MAX_AT_MILESTONE = 256
-MIN_AT_MILESTONE = 64  # fewer say next to nothing: no copy among 64 may still be 6 %
-# Sampling one picture costs about as much as training on 20 / 3; this keeps the evaluation at the end
-# near 15 % of a run, and those at the milestones together below 7 %.
-_TRAINING_SAMPLES_PER_GENERATED = 40
-_TRAINING_SAMPLES_PER_MILESTONE_GENERATED = 100
-_MAX_GRID_CLASSES = 64
-
-
-def num_to_generate(training_samples: int, num_classes: int) -> int:
-    """How many pictures the evaluation at the end of a run draws: the same number for every class."""
-    return _even(min(MAX_GENERATED, training_samples // _TRAINING_SAMPLES_PER_GENERATED), num_classes)
-
-
-def num_at_milestone(training_samples: int, num_milestones: int, num_classes: int) -> int:
-    """How many pictures are judged at each milestone; 0 if that would cost too much or say too little."""
-    affordable = training_samples // _TRAINING_SAMPLES_PER_MILESTONE_GENERATED // max(1, num_milestones - 1)
-    wanted = _even(min(MAX_AT_MILESTONE, affordable), num_classes)
-    return wanted if MIN_AT_MILESTONE <= wanted <= affordable else 0
-
-
-def _even(count: int, num_classes: int) -> int:
-    return max(1, count // num_classes) * num_classes
+__all__ = ["MAX_AT_MILESTONE", "Evaluator", "evaluator_of", "num_at_milestone", "num_to_generate"]
 
 
 class Evaluator:
@@ -162,7 +146,7 @@ class Evaluator:
             draws: write the sheet of the pairs that are closest to training pictures.
             seed: of the noise; else the run's, which is the same for every checkpoint.
         """
-        label_N: NDArray[np.int64] = np.arange(_even(count, len(self._pictures.classes))) % len(self._pictures.classes)
+        label_N: NDArray[np.int64] = np.arange(even(count, len(self._pictures.classes))) % len(self._pictures.classes)
         x_NCHW = generate(
             model,
             torch.from_numpy(label_N),
@@ -219,7 +203,7 @@ class Evaluator:
         """Training pictures in the layout of a sample grid, to look at beside it."""
         path = self._folder.evaluation_pictures / "real.png"
         if not path.exists():
-            classes = self._pictures.classes[:_MAX_GRID_CLASSES]
+            classes = self._pictures.classes[:MAX_GRID_CLASSES]
             train, label_N = self._split.train, self._pictures.labels
             members = [train[label_N[train] == k] for k in range(len(classes))]
             num_rows = len(grid_labels(len(classes))) // len(classes)

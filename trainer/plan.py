@@ -45,9 +45,13 @@ class Source:
         """How many classes there are."""
         return len(self.class_sizes)
 
+    def num_held_out(self, held_out_frac: float) -> int:
+        """Pictures that are never trained on."""
+        return sum(num_held_out(size, held_out_frac) for size in self.class_sizes)
+
     def training_set(self, held_out_frac: float) -> Dataset:
         """What an epoch goes through, for the advisor: held-out pictures are not part of it."""
-        held_out = sum(num_held_out(size, held_out_frac) for size in self.class_sizes)
+        held_out = self.num_held_out(held_out_frac)
         num_train = self.num_items - held_out
         where = "the digits that scikit-learn ships" if self.source == BUNDLED_DIGITS else self.source
         return Dataset(

@@ -20,6 +20,7 @@ from trainer.latents import Pixels
 from trainer.model import autocast_dtype, build_model, make_optimizer, null_class
 from trainer.order import draws
 from trainer.prepared import kept
+from trainer.rehearsal import rehearsals
 from trainer.sampling import generate
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,12 @@ class _Average:
     """The weight averages, moving on by one batch at each update."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._ema = Ema(model, (10_000, 20_000))
-        self.tensors = list(self._ema.named_tensors().values())
+        self.ema = Ema(model, (10_000, 20_000))
+        self.tensors = list(self.ema.named_tensors().values())
 
     def update(self) -> None:
         """Average as a training step does."""
-        self._ema.update(samples_seen=10_000, batch=32)
+        self.ema.update(samples_seen=10_000, batch=32)
 
 
 class _Pictures:
@@ -110,17 +111,19 @@ def make(
     classes = num_classes or kind.default_num_classes
     model = build_model(kind, shape, classes, seed=0, device=device, gradient_checkpointing=gradient_checkpointing)
     network: Any = Compiled(model, _say_not_compiled) if compile else model
-    objective = Objective(device, min_snr_gamma)
+    optimizer, average = make_optimizer(model, lr=kind.reference_lr, beta2=kind.beta2), _Average(model)
+    objective, batch = Objective(device, min_snr_gamma), _made_up(device, shape, classes)
+    if data is not None:
+        batch = _Pictures(data, device, null_class(model), label_dropout)
     return Workload(
         model=model,
-        optimizer=make_optimizer(model, lr=kind.reference_lr, beta2=kind.beta2),
-        batch=_made_up(device, shape, classes)
-        if data is None
-        else _Pictures(data, device, null_class(model), label_dropout),
+        optimizer=optimizer,
+        batch=batch,
         loss=lambda _, batch: objective.losses(network, *batch).mean(),
-        ema=_Average(model),
+        ema=average,
         eval_step=lambda: generate(model, torch.arange(min(classes, 16)), seed=0, num_steps=2, guidance=1.5),
         clip_norm=1.0,
         real_data=data is not None,
         autocast_dtype=autocast_dtype(precision),
+        rehearsals=rehearsals(model, average.ema, optimizer, objective, batch, classes),
     )

@@ -23,6 +23,7 @@ from advisor.cli.subject import (
     count_dataset,
     data_arguments,
     own_arguments,
+    planned_occasions,
     preset_arguments,
     run_samples,
 )
@@ -133,6 +134,7 @@ def recommend(
     arguments["memory_budget_bytes"] = _parse_budget(memory_budget)
     arguments |= {"noise_scale": noise_scale, "use_cache": not no_cache}
     arguments["run_samples"] = run_samples(samples, steps, epochs, arguments)
+    arguments["planned"] = planned_occasions(arguments)
 
     def advise_on(card: str | None, k: int) -> "Advice":
         advice = _advise({"device": device, "gpu": card} | arguments, max_batch, cast("Goal", goal))

@@ -141,6 +141,7 @@ def _measured(given: dict[str, Any], device: "Device", source: "Source") -> "Adv
     from advisor.schema import to_plain
     from trainer.plan import plan_config, present_setting, workload_parameters
     from trainer.prepared import prepare
+    from trainer.timetable import timetable_of
 
     config, why = plan_config(source, device.kind, given)
     values, prepared = to_plain(config), prepare(config)
@@ -150,6 +151,7 @@ def _measured(given: dict[str, Any], device: "Device", source: "Source") -> "Adv
         workload_name=config.preset,
         parameters=workload_parameters(source, values) | prepared.parameters,
         made_up_because=prepared.made_up_because,
+        planned=timetable_of(config, source.num_classes, source.num_held_out(config.held_out_frac)),
         dataset=source.training_set(config.held_out_frac),
         device=device,
         present=present_setting(values, given),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from advisor.errors import UsageError
 
 if TYPE_CHECKING:
+    from advisor.recommend.duration import Planned
     from advisor.records import Claim, Dataset
 
 DEFAULT_PRESET = "gait48"
@@ -114,8 +115,27 @@ def run_samples(
     value = given[named[0]] or 0
     if not 0 < value < float("inf"):
         raise UsageError(f"{named[0]} must be a positive number, found {value}")
-    present = arguments.get("present")
-    batch = present.effective_batch if present else arguments["batch_size"] * arguments["accumulation"]
     num_items = arguments["dataset"].num_items
-    factor = {"--samples": 1, "--steps": batch, "--epochs": num_items}[named[0]]
+    factor = {"--samples": 1, "--steps": _effective_batch(arguments), "--epochs": num_items}[named[0]]
     return Claim(value=max(1, round(value * factor)), basis="user", source=f"{named[0]} {value:g}")
+
+
+def planned_occasions(arguments: dict[str, Any]) -> "tuple[Planned, ...]":
+    """What ``cfgadvise train`` would do beside its steps; of a run of the user's own nothing is known."""
+    from advisor.recommend.dataset import default_run_samples
+    from trainer.config import HELD_OUT_FRAC, preset_named
+    from trainer.timetable import timetable
+
+    if arguments["workload"] != _TRAINER_WORKLOAD:
+        return ()
+    dataset = arguments["dataset"]
+    samples = arguments["run_samples"] or default_run_samples(dataset.num_items)
+    num_classes = dataset.num_classes or preset_named(arguments["workload_name"]).default_num_classes
+    num_held_out = round(dataset.num_items * HELD_OUT_FRAC / (1 - HELD_OUT_FRAC))
+    return timetable(round(samples.value or 0), _effective_batch(arguments), num_classes, num_held_out)
+
+
+def _effective_batch(arguments: dict[str, Any]) -> int:
+    present = arguments.get("present")
+    batch: int = present.effective_batch if present else arguments["batch_size"] * arguments["accumulation"]
+    return batch

@@ -158,6 +158,7 @@ class _Plan:
         from trainer.config import MEMORY_SAVERS
         from trainer.plan import present_setting, workload_parameters
         from trainer.prepared import prepare
+        from trainer.timetable import timetable_of
 
         values = to_plain(self.config)
         prepared = prepare(self.config, (self.pictures, self.split))
@@ -166,6 +167,7 @@ class _Plan:
             workload_name=self.config.preset,
             parameters=workload_parameters(self._source, values) | prepared.parameters,
             made_up_because=prepared.made_up_because,
+            planned=timetable_of(self.config, len(self.pictures.classes), len(self.split.held_out)),
             savers=cast("Changes", MEMORY_SAVERS),
             dataset=self._source.training_set(self.config.held_out_frac),
             device=self.device,

@@ -30,7 +30,7 @@ def run_time(samples: Claim, batch: int, step_s: Claim) -> Claim:
     if samples.value is None or not (step_s.value and step_s.low and step_s.high):
         return NOT_TIMED
     steps = num_steps(samples.value, batch)
-    source = f"{steps} steps x predicted time of a step, without evaluation and checkpoints"
+    source = f"{steps} steps x predicted time of a step, without evaluation, sampling and checkpoints"
     return _predicted(steps * step_s.value, steps * step_s.low, steps * step_s.high, source)
 
 

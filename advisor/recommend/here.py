@@ -88,6 +88,7 @@ def _measure(
             question.subject,
             place,
             timeout_s=question.timeout_s,
+            rehearses=True,
             on_progress=on_progress,
         )
         smallest = _smallest_same_batch(candidates)

@@ -108,6 +108,7 @@ class Messages:
     name_whole_peak: str
     name_memory_frac: str
     name_run: str
+    name_training: str
     name_run_steps: str
     name_run_samples: str
     name_steps_per_epoch: str
@@ -219,9 +220,13 @@ class Messages:
     refine_start: str
     # ---- 8 performance
     section_performance: str
+    part_of_run: str
+    occasion: str
+    occasion_names: Mapping[str, str]
     # ---- 9 milestones
     section_milestones: str
     milestones_counted: str
+    milestones_on_clock: str
     milestones_end: str
     milestones_no_loss: str
     milestones_grids: str
