@@ -356,7 +356,11 @@ class Memory:
 
 @record
 class Speed:
-    """The fit ``t(b, a) = a (alpha + beta b) + gamma`` with 95 % intervals; all ``None`` where it does not hold."""
+    """The fit ``t(b, a) = a (alpha + beta b) + gamma`` with its intervals; all ``None`` where it does not hold.
+
+    To times that were measured, intervals are 95 %; for a card that is not here, they hold what the intervals of the
+    predicted times allow.
+    """
 
     alpha_s: float | None = None
     beta_s: float | None = None

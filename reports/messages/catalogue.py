@@ -160,6 +160,8 @@ class Messages:
     speed_fit: str
     speed_values: str
     speed_knee: str
+    speed_fit_predicted: str
+    speed_knee_predicted: str
     speed_no_fit: str
     chart_memory: str
     chart_speed: str

@@ -172,6 +172,8 @@ EN = Messages(
     speed_fit="Step time fitted to the measured rows, for micro-batch b and accumulation a:",
     speed_values="alpha = {alpha}, beta = {beta}, gamma = {gamma}.",
     speed_knee="Micro-batch {knee} reaches 95 % of the highest speed within what was timed.",
+    speed_fit_predicted="Step time fitted to the predicted ones, for micro-batch b and accumulation a:",
+    speed_knee_predicted="Micro-batch {knee} reaches 95 % of the highest speed within the sizes of this fit.",
     speed_no_fit="Too few rows to fit the step time to the batch: only the measured sizes are compared.",
     chart_memory="Peak {memory} by micro-batch",
     chart_speed="Speed by micro-batch",

@@ -163,6 +163,8 @@ ZH = Messages(
     speed_fit="用实测数据拟合单步时间，b 为单次批量，a 为累积步数：",
     speed_values="alpha = {alpha}，beta = {beta}，gamma = {gamma}。",
     speed_knee="单次批量 {knee} 即可达到实测范围内最高速度的 95%。",
+    speed_fit_predicted="用预测数据拟合单步时间，b 为单次批量，a 为累积步数：",
+    speed_knee_predicted="单次批量 {knee} 即可达到拟合范围内最高速度的 95%。",
     speed_no_fit="实测点太少，无法拟合单步时间与批量的关系，只比较实测过的批量。",
     chart_memory="{memory}峰值与单次批量",
     chart_speed="速度与单次批量",
