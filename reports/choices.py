@@ -3,7 +3,7 @@
 import math
 
 from advisor import units
-from advisor.records import Advice, Claim, Milestone, Note, Option
+from advisor.records import Advice, Claim, Milestone, Note, Occasion, Option
 from reports import charts, schedule
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Heading, Line, Paragraph, Section, Table, say
 from reports.plan import batch_text, config_lines, per_item, reasons_of, run_steps, same_setting
@@ -127,6 +127,7 @@ def performance(advice: Advice, w: Wording) -> Section:
         (m.column_samples_per_s, w.rate(best.samples_per_s)),
         (m.name_run_steps, w.count(run_steps(advice, best))),
         (m.name_run, w.duration(best.run_s)),
+        *_parts_of_run(advice, w),
         (m.name_steps_per_epoch, w.count(exact(best.steps_per_epoch))),
         (m.name_same_progress, w.percent(best.time_to_same_progress)),
     ]
@@ -138,6 +139,25 @@ def performance(advice: Advice, w: Wording) -> Section:
     )
     rows = tuple(((name,), (figure,), (figure.interval or "-",)) for name, figure in named)
     return Section(id="performance", title=m.section_performance, blocks=(Table(columns=columns, rows=rows),))
+
+
+def _parts_of_run(advice: Advice, w: Wording) -> list[tuple[str, Figure]]:
+    """The time of the training steps, and of what comes between them, where it was timed."""
+    m, training_s = w.messages, advice.recommended.training_s
+    if training_s is None or not advice.occasions:
+        return []
+    named = [(m.part_of_run.format(part=m.name_training), w.duration(training_s))]
+    for one in advice.occasions:
+        part = m.occasion.format(times=one.num_times, name=m.occasion_names.get(one.id, one.id))
+        named.append((m.part_of_run.format(part=part), w.duration(_all_times(one))))
+    return named
+
+
+def _all_times(one: Occasion) -> Claim:
+    value, low, high = (
+        None if x is None else one.num_times * x for x in (one.each_s.value, one.each_s.low, one.each_s.high)
+    )
+    return Claim(value=value, low=low, high=high, basis=one.each_s.basis, source=one.each_s.source)
 
 
 def _terms(advice: Advice, w: Wording) -> list[tuple[str, Figure]]:
@@ -178,7 +198,8 @@ def milestones(advice: Advice, run: RunView | None, w: Wording) -> Section:
         )
         for one in advice.milestones
     )
-    blocks: list[Block] = [Paragraph(line=(m.milestones_counted,)), Table(columns=columns, rows=rows)]
+    counted = m.milestones_counted if advice.recommended.training_s is None else m.milestones_on_clock
+    blocks: list[Block] = [Paragraph(line=(counted,)), Table(columns=columns, rows=rows)]
     blocks.append(Paragraph(line=(m.milestones_no_loss,)))
     if advice.workload.parameters.get("preset") is not None:
         blocks.append(Paragraph(line=say(m.milestones_grids, num=schedule.NUM_GRIDS)))

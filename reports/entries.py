@@ -1,5 +1,7 @@
 """What the lines of a run's logs say: points, figures, alarms, noise scales."""
 
+import contextlib
+import datetime
 import itertools
 import statistics
 from collections.abc import Mapping
@@ -75,7 +77,20 @@ def actual(train: tuple[TrainPoint, ...], events: list[dict[str, Any]], metrics:
             max((peak for peak in peaks if peak is not None), default=None), "metrics.jsonl: peak_reserved_bytes"
         ),
         training_peak_bytes=_logged(_training_peak(metrics), "metrics.jsonl: before the first validation"),
+        total_s=_logged(_on_the_clock(events), "events.jsonl: utc"),
     )
+
+
+def _on_the_clock(events: list[dict[str, Any]]) -> float | None:
+    """Seconds from the first to the last event of each part of the run; to the second, as they are logged."""
+    parts: list[list[datetime.datetime]] = []
+    for event in events:
+        if event.get("kind") in ("start", "resume"):
+            parts.append([])
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            if parts:
+                parts[-1].append(datetime.datetime.fromisoformat(event["utc"]))
+    return sum((max(part) - min(part)).total_seconds() for part in parts if part) if any(parts) else None
 
 
 def _training_peak(metrics: list[dict[str, Any]]) -> int | None:

@@ -109,11 +109,9 @@ def _breakdown(advice: Advice, w: Wording) -> list[Block]:
 
 
 def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
-    m, speed = w.messages, advice.speed
-    if not advice.measurements:  # a card that is not here: the times of the options are not a fit's
-        return []
+    m, speed, is_here = w.messages, advice.speed, bool(advice.measurements)
     if speed.alpha_s is None or speed.beta_s is None or speed.gamma_s is None:
-        return [Paragraph(line=(m.speed_no_fit,))]
+        return [Paragraph(line=(m.speed_no_fit,))] if is_here else []
     alpha, beta, gamma = (
         w.duration(Claim(value=value, low=low, high=high, basis="predicted", source="speed"))
         for value, (low, high) in (
@@ -124,11 +122,11 @@ def _speed_fit(advice: Advice, w: Wording) -> list[Block]:
     )
     formula = Code(language="text", text="t(b, a) = a × (alpha + beta × b) + gamma")
     blocks: list[Block] = [
-        Paragraph(line=(m.speed_fit,)),
+        Paragraph(line=(m.speed_fit if is_here else m.speed_fit_predicted,)),
         formula,
         Paragraph(line=say(m.speed_values, alpha=alpha, beta=beta, gamma=gamma)),
     ]
     if speed.knee_micro_batch is not None:
         knee = Claim(value=speed.knee_micro_batch, basis="predicted", source="speed.knee_micro_batch")
-        blocks.append(Paragraph(line=say(m.speed_knee, knee=w.count(knee))))
+        blocks.append(Paragraph(line=say(m.speed_knee if is_here else m.speed_knee_predicted, knee=w.count(knee))))
     return blocks

@@ -6,7 +6,7 @@ from advisor import units
 from advisor.records import Advice, Claim, Note
 from reports import loss_charts, quality
 from reports.blocks import Block, Bullet, Bullets, Code, Column, Figure, Line, Paragraph, Picture, Section, Table, say
-from reports.schedule import option_run, predicted_run_s
+from reports.schedule import option_run, predicted_training_s
 from reports.view import RunView, SampleGrid
 from reports.wording import Wording, all_as, day
 
@@ -31,7 +31,10 @@ def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
         Column(title=m.column_difference),
         Column(title=m.column_inside, numeric=False),
     )
-    run_s = predicted_run_s(advice, option, run.samples)
+    whole = (
+        option.training_s is not None and run.status == "finished" and run.samples >= (advice.run_samples.value or 0)
+    )
+    training_s = predicted_training_s(advice, option, run.samples)
     rows = (
         _compared(m.column_step, w.duration(option.step_s), w.duration(run.actual.step_s), w),
         _compared(m.column_samples_per_s, w.rate(option.samples_per_s), w.rate(run.actual.samples_per_s), w),
@@ -47,7 +50,8 @@ def predicted_and_actual(advice: Advice, run: RunView, w: Wording) -> Section:
             w.bytes(run.actual.peak_reserved_bytes),
             w,
         ),
-        _compared(m.name_run, w.duration(run_s), w.duration(run.actual.elapsed_s), w),
+        _compared(m.name_training, w.duration(training_s), w.duration(run.actual.elapsed_s), w),
+        *([_compared(m.name_run, w.duration(option.run_s), w.duration(run.actual.total_s), w)] if whole else []),
     )
     blocks: list[Block] = [Table(columns=columns, rows=rows), Paragraph(line=(m.actual_note,))]
     blocks.append(Paragraph(line=(m.actual_memory_note.format(memory=w.memory),)))
@@ -63,7 +67,8 @@ def actual(run: RunView, w: Wording) -> Section:
         (m.column_samples_per_s, w.rate(run.actual.samples_per_s)),
         (m.name_training_peak.format(memory=w.memory), w.bytes(run.actual.training_peak_bytes)),
         (m.name_whole_peak.format(memory=w.memory), w.bytes(run.actual.peak_reserved_bytes)),
-        (m.name_run, w.duration(run.actual.elapsed_s)),
+        (m.name_training, w.duration(run.actual.elapsed_s)),
+        (m.name_run, w.duration(run.actual.total_s)),
     ]
     columns = (
         Column(title=m.column_metric, numeric=False),

@@ -33,17 +33,16 @@ def option_run(advice: Advice, run: RunView) -> Option | None:
     return next((one for one in options if (one.micro_batch, one.accumulation) == batch), None)
 
 
-def predicted_run_s(advice: Advice, option: Option, samples: int) -> Claim:
-    """The time that was predicted for the first so many samples of the run."""
-    total = advice.run_samples.value
-    if option.run_s.value is None or not total or not samples:
-        return Claim(value=None, basis="predicted", source="run_s")
+def predicted_training_s(advice: Advice, option: Option, samples: int) -> Claim:
+    """The time that was predicted for the training steps of the first so many samples of the run."""
+    total, claim = advice.run_samples.value, option.training_s or option.run_s
+    if claim.value is None or not total or not samples:
+        return _UNKNOWN
     part = samples / total
 
     def scaled(bound: float | None) -> float | None:
         return None if bound is None else bound * part
 
-    claim = option.run_s
     return Claim(
         value=scaled(claim.value),
         low=scaled(claim.low),
@@ -169,8 +168,8 @@ def _logged(value: float | None, name: str) -> Claim:
 
 
 def _predicted(advice: Advice | None, run: RunView, samples: int) -> Claim:
-    """The time to so many samples, in proportion to the predicted time of the whole run."""
+    """The training time to so many samples, in proportion to that of the whole run."""
     option = option_run(advice, run) if advice else None
     if advice is None or option is None:
         return _UNKNOWN
-    return predicted_run_s(advice, option, samples)
+    return predicted_training_s(advice, option, samples)

@@ -95,7 +95,7 @@ class Actual:
     """What the run really took; a value is ``None`` where the logs do not say it.
 
     ``training_peak_bytes`` is the peak before anything but training steps was run: what was advised
-    can be compared with it alone.
+    can be compared with it alone. ``elapsed_s`` is the time of training steps, ``total_s`` that on the clock.
     """
 
     step_s: Claim
@@ -103,6 +103,7 @@ class Actual:
     elapsed_s: Claim
     peak_reserved_bytes: Claim
     training_peak_bytes: Claim
+    total_s: Claim = Claim(value=None, basis="measured", source="events.jsonl: utc")
 
 
 @record

@@ -15,6 +15,12 @@ from advisor import storage
 from advisor.errors import DataError
 from advisor.evaluation import CheckpointEvaluation, Evaluation, Judgement, Select
 from advisor.records import Note
+from trainer.amounts import (
+    MAX_GRID_CLASSES,
+    even,
+    num_at_milestone,
+    num_to_generate,
+)
 from trainer.config import TrainConfig
 from trainer.data import Pictures, Split, load_pictures, split_pictures
 from trainer.diffusion import Objective
@@ -22,13 +28,12 @@ from trainer.evaluation_file import EvaluationFile
 from trainer.folder import RunFolder
 from trainer.judge import sweep as sweeping
 from trainer.judge.choice import stop_reason
-from trainer.judge.counts import even, num_at_milestone, num_to_generate
 from trainer.judge.judge import Judge
 from trainer.judge.spaces import Encoder
 from trainer.latents import Codec, encoded
 from trainer.notes import note
 from trainer.oom import Pieces
-from trainer.sampling import MAX_GRID_CLASSES, draw_grid, generate, grid_labels, png_bytes
+from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.trained import TrainedModel
 from trainer.validation import fixed_tuples, tuple_losses
 

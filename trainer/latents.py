@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from advisor import storage
-from advisor.errors import UsageError
+from advisor.errors import StorageError, UsageError
 from advisor.records import Note
 from trainer.config import NO_VAE
 from trainer.data import Pictures
@@ -131,21 +131,29 @@ def encoded(
     """
     if isinstance(codec, Pixels):
         return codec.encode(pictures.pixels)
-    folder = _cache_root() / _cache_key(pictures, codec, image_size)
-    if folder.exists() and not storage.folder_problem(folder):
-        return safetensors.torch.load(storage.read_folder(folder)[_CACHE_FILE])["latents"]
+    known = cached(pictures, codec, image_size)
+    if known is not None:
+        return known
     on_note(note("encoding", count=len(pictures.names)))
-    latents = codec.encode(pictures.pixels)
+    latents, folder = codec.encode(pictures.pixels), _cache_folder(pictures, codec, image_size)
     storage.write_folder(folder, {_CACHE_FILE: safetensors.torch.save({"latents": latents})})
     storage.remove_leftovers(folder.parent)
     return latents
 
 
-def _cache_root() -> Path:
-    """``CFGADVISE_CACHE`` or the platform's cache folder."""
-    return Path(os.environ.get("CFGADVISE_CACHE") or platformdirs.user_cache_dir("cfgadvise")) / "latents"
+def cached(pictures: Pictures, codec: Codec, image_size: int) -> Tensor | None:
+    """The same where it was encoded before and is undamaged, else ``None``."""
+    if isinstance(codec, Pixels):
+        return None
+    try:
+        files = storage.read_folder(_cache_folder(pictures, codec, image_size))
+    except StorageError:
+        return None
+    return safetensors.torch.load(files[_CACHE_FILE])["latents"]
 
 
-def _cache_key(pictures: Pictures, codec: VaeCodec, image_size: int) -> str:
+def _cache_folder(pictures: Pictures, codec: VaeCodec, image_size: int) -> Path:
+    """Below ``CFGADVISE_CACHE`` or the platform's cache folder."""
+    root = Path(os.environ.get("CFGADVISE_CACHE") or platformdirs.user_cache_dir("cfgadvise"))
     identity = f"{pictures.sha256} {codec.fingerprint()} {image_size}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return root / "latents" / hashlib.sha256(identity.encode()).hexdigest()[:32]

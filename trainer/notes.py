@@ -13,6 +13,20 @@ NOTES: dict[str, str] = {
     "samples_drawn": "Samples after {samples:count} pictures seen: {path}",
     "data_animated": "{count} animated pictures: only the first frame is used ({names}).",
     "data_one_picture": "There is only one picture: the result can only be a copy of it.",
+    # ---- why a step is measured with made-up pictures
+    "data_not_encoded": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: the VAE {vae} has not"
+        " encoded these pictures yet, so the step was fed made-up latents. The run encodes them, and measures it."
+    ),
+    "data_slow_to_decode": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: to decode the {count:count}"
+        " pictures would take {needed_s:duration}, so the step was fed made-up ones. --noise-scale decodes them all the"
+        " same; `cfgadvise train` measures it during the run."
+    ),
+    "data_not_kept": (
+        "The gradient noise scale was not measured, so the effective batch is not changed: the decoded pictures could"
+        " not be kept for the processes that measure, so the step was fed made-up ones: {problem}"
+    ),
     "batch_repeats": "{num_train} training pictures, batch {batch}: each comes {times:ratio} times in every batch.",
     "not_compiled": "The network could not be compiled and runs as it is, with the same numbers: {problem}",
     "micro_batch_halved": "Out of memory: micro-batch {before} becomes {after}, the effective batch stays the same.",

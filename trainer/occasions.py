@@ -11,6 +11,7 @@ from typing import Any
 from advisor import storage
 from advisor.errors import StorageError
 from advisor.records import Advice, Note, Progress
+from trainer.amounts import MAX_AT_MILESTONE, MAX_GRID_CLASSES
 from trainer.checkpoint import save_checkpoint
 from trainer.config import TrainConfig
 from trainer.diffusion import Objective
@@ -21,14 +22,13 @@ from trainer.health.monitor import Health
 from trainer.if_it_fits import IfItFits
 from trainer.journal import Journal
 from trainer.judge.choice import copying
-from trainer.judge.counts import MAX_AT_MILESTONE
 from trainer.latents import Codec
 from trainer.loop import Due
 from trainer.noise import NoiseReport
 from trainer.notes import note
 from trainer.remarks import Remarks
 from trainer.reporting import Reporter
-from trainer.sampling import MAX_GRID_CLASSES, draw_grid, generate, grid_labels, png_bytes
+from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
 from trainer.state import TrainState
 from trainer.trained import TrainedModel, load_trained
 from trainer.validation import ValidationSet

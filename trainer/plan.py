@@ -24,6 +24,7 @@ _DIGITS_SAMPLES = 40_000
 _DEFAULT_EPOCHS = 250
 _USUAL_VAE = (8, 4)  # downscale and latent channels of the usual KL-VAE, until it can be asked
 _BETA1 = 0.9
+_USUAL_LOSS = {"label_dropout": 0.1, "min_snr_gamma": 5.0}  # what ``trainer.workload:make`` takes without being told
 
 
 @record
@@ -45,9 +46,13 @@ class Source:
         """How many classes there are."""
         return len(self.class_sizes)
 
+    def num_held_out(self, held_out_frac: float) -> int:
+        """Pictures that are never trained on."""
+        return sum(num_held_out(size, held_out_frac) for size in self.class_sizes)
+
     def training_set(self, held_out_frac: float) -> Dataset:
         """What an epoch goes through, for the advisor: held-out pictures are not part of it."""
-        held_out = sum(num_held_out(size, held_out_frac) for size in self.class_sizes)
+        held_out = self.num_held_out(held_out_frac)
         num_train = self.num_items - held_out
         where = "the digits that scikit-learn ships" if self.source == BUNDLED_DIGITS else self.source
         return Dataset(
@@ -214,6 +219,7 @@ def workload_parameters(source: Source | None, values: Mapping[str, Any]) -> dic
         "num_classes": num_classes,
         "precision": values.get("precision", "fp32"),
         **{name: True for name in ("gradient_checkpointing", "compile") if values.get(name)},
+        **{name: values[name] for name, usual in _USUAL_LOSS.items() if values.get(name, usual) != usual},
     }
 
 

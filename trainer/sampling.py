@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from trainer.amounts import BAND_COLUMNS, grid_rows
 from trainer.diffusion import SCHEDULER_CONFIG
 from trainer.model import Denoiser, null_class, sample_shape
 from trainer.oom import Pieces
 from trainer.order import generator
 
 SamplerName = Literal["dpm++", "ddim"]
-MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
 _BATCH = 250
 _MIN_TILE_PIXELS = 64
-_GRID_ROWS, _BAND_COLUMNS = 8, 16
 _GAP, _HEAD = 4, 20
 _ENLARGE = Image.Resampling.BICUBIC
 
@@ -89,7 +88,7 @@ def _denoise(
 
 def grid_labels(num_classes: int) -> Tensor:
     """Labels of a grid: rows of one picture of each class, in the classes' order."""
-    return torch.arange(num_classes).repeat(_GRID_ROWS if num_classes <= _BAND_COLUMNS else _GRID_ROWS // 2)
+    return torch.arange(num_classes).repeat(grid_rows(num_classes))
 
 
 def draw_grid(pictures: NDArray[np.uint8], classes: Sequence[str]) -> Image.Image:
@@ -104,13 +103,13 @@ def draw_grid(pictures: NDArray[np.uint8], classes: Sequence[str]) -> Image.Imag
     height, width = pictures.shape[2:]
     zoom = max(1, round(_MIN_TILE_PIXELS / width))
     tile_w, tile_h = width * zoom, height * zoom
-    num_rows, num_columns = len(pictures) // len(classes), min(len(classes), _BAND_COLUMNS)
+    num_rows, num_columns = len(pictures) // len(classes), min(len(classes), BAND_COLUMNS)
     band_h = _HEAD + num_rows * (tile_h + _GAP)
-    num_bands = -(-len(classes) // _BAND_COLUMNS)
+    num_bands = -(-len(classes) // BAND_COLUMNS)
     grid = Image.new("RGB", (num_columns * (tile_w + _GAP) + _GAP, num_bands * band_h + _GAP), "white")
     write = ImageDraw.Draw(grid)
     for number, name in enumerate(classes):
-        band, column = divmod(number, _BAND_COLUMNS)
+        band, column = divmod(number, BAND_COLUMNS)
         left, top = _GAP + column * (tile_w + _GAP), band * band_h + _GAP
         write.text((left + tile_w / 2, top + _HEAD / 2), _caption(name, tile_w, number), "black", _font(), anchor="mm")
         for row in range(num_rows):

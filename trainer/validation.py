@@ -9,13 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trainer.amounts import num_validated
 from trainer.diffusion import NUM_TIMES, Objective
 from trainer.ema import Ema
 from trainer.model import Denoiser, null_class
 from trainer.oom import Pieces
 from trainer.order import generator
 
-MAX_ITEMS, MIN_TUPLES, NUM_BUCKETS = 256, 64, 8
 _BATCH = 64
 
 
@@ -37,8 +37,7 @@ def fixed_tuples(x_NCHW: Tensor, label_N: Tensor, seed: int) -> ValidationSet | 
     if not len(label_N):
         return None
     source = generator("validation", seed)
-    wanted = max(MIN_TUPLES, min(MAX_ITEMS, len(label_N)))
-    count = -(-wanted // NUM_BUCKETS) * NUM_BUCKETS  # as many in each of the buckets that the health checks compare
+    count = num_validated(len(label_N))
     rounds = -(-count // len(label_N))
     item_V = torch.cat([torch.randperm(len(label_N), generator=source) for _ in range(rounds)])[:count]
     time_V = ((torch.arange(count) + 0.5) * NUM_TIMES / count).long()

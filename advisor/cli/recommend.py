@@ -23,6 +23,7 @@ from advisor.cli.subject import (
     count_dataset,
     data_arguments,
     own_arguments,
+    planned_occasions,
     preset_arguments,
     run_samples,
 )
@@ -125,15 +126,15 @@ def recommend(
     if workload is not None:
         arguments = own_arguments(workload, given, count_dataset(dataset_size, data))
     elif data is not None and dataset_size is None:
-        arguments = data_arguments(
-            data, device, cards[0] if cards else None, {**given, "preset": preset, "precision": precision}
-        )
+        known = {**given, "preset": preset, "precision": precision}
+        arguments = data_arguments(data, device, cards[0] if cards else None, known, decode_all=noise_scale is True)
     else:
         dataset = count_dataset(dataset_size, data)
         arguments = preset_arguments(preset or DEFAULT_PRESET, precision, given, dataset)
     arguments["memory_budget_bytes"] = _parse_budget(memory_budget)
     arguments |= {"noise_scale": noise_scale, "use_cache": not no_cache}
     arguments["run_samples"] = run_samples(samples, steps, epochs, arguments)
+    arguments["planned"] = planned_occasions(arguments)
 
     def advise_on(card: str | None, k: int) -> "Advice":
         advice = _advise({"device": device, "gpu": card} | arguments, max_batch, cast("Goal", goal))

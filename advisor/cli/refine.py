@@ -150,15 +150,19 @@ def _measured(given: dict[str, Any], device: "Device", source: "Source", command
     from advisor.recommend.planner import advise
     from advisor.records import Claim
     from advisor.schema import to_plain
+    from trainer.kept_pictures import keep_pictures
     from trainer.plan import plan_config, present_setting, workload_parameters
+    from trainer.timetable import timetable_of
 
     config, why = plan_config(source, device.kind, given)
-    values = to_plain(config)
+    values, prepared = to_plain(config), keep_pictures(config)
     basis = "user" if "samples" in given else "rule"
     return advise(
         workload=WORKLOAD,
         workload_name=config.preset,
-        parameters=workload_parameters(source, values),
+        parameters=workload_parameters(source, values) | prepared.parameters,
+        made_up_because=prepared.made_up_because,
+        planned=timetable_of(config, source.num_classes, source.num_held_out(config.held_out_frac)),
         dataset=source.training_set(config.held_out_frac),
         device=device,
         present=present_setting(values, given),

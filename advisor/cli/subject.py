@@ -1,11 +1,13 @@
 """What ``recommend`` is asked about: a user's own step, a preset of the trainer, or a folder's training."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advisor.errors import UsageError
 
 if TYPE_CHECKING:
+    from advisor.recommend.duration import Planned
     from advisor.records import Claim, Dataset
 
 DEFAULT_PRESET = "gait48"
@@ -68,11 +70,17 @@ def preset_arguments(name: str, precision: str, given: dict[str, Any], dataset: 
     }
 
 
-def data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes."""
+def data_arguments(
+    data: Path, device: str, gpu: str | None, given: dict[str, Any], *, decode_all: bool = False
+) -> dict[str, Any]:
+    """What ``cfgadvise train`` would train on this folder, at its shapes and with its classes.
+
+    On a device that is here it trains on the pictures themselves, if decoding them is quick or ``decode_all``.
+    """
     from advisor.hardware.probe import choose_device, probe
     from advisor.schema import to_plain
     from trainer.config import MEMORY_SAVERS
+    from trainer.kept_pictures import AFFORDABLE_S, KeptPictures, keep_pictures
     from trainer.plan import plan_config, present_setting, survey, workload_parameters
 
     known = {key: value for key, value in given.items() if value is not None}
@@ -80,13 +88,15 @@ def data_arguments(data: Path, device: str, gpu: str | None, given: dict[str, An
     chosen = choose_device(probe(), device) if gpu is None else device
     config, _ = plan_config(source, "cuda" if isinstance(chosen, str) else chosen.kind, known)
     values = to_plain(config)
-    present = present_setting(values, known)
+    affordable_s = math.inf if decode_all else AFFORDABLE_S
+    pictures = KeptPictures() if gpu is not None else keep_pictures(config, affordable_s=affordable_s)
     return {
         "workload": _TRAINER_WORKLOAD,
         "workload_name": values["preset"],
-        "parameters": workload_parameters(source, values),
+        "parameters": workload_parameters(source, values) | pictures.parameters,
+        "made_up_because": pictures.made_up_because,
         "savers": MEMORY_SAVERS,
-        "present": present,
+        "present": present_setting(values, known),
         "dataset": source.training_set(config.held_out_frac),
         "device": chosen,
     }
@@ -107,8 +117,28 @@ def run_samples(
     value = given[named[0]] or 0
     if not 0 < value < float("inf"):
         raise UsageError(f"{named[0]} must be a positive number, found {value}")
-    present = arguments.get("present")
-    batch = present.effective_batch if present else arguments["batch_size"] * arguments["accumulation"]
     num_items = arguments["dataset"].num_items
-    factor = {"--samples": 1, "--steps": batch, "--epochs": num_items}[named[0]]
+    factor = {"--samples": 1, "--steps": _effective_batch(arguments), "--epochs": num_items}[named[0]]
     return Claim(value=max(1, round(value * factor)), basis="user", source=f"{named[0]} {value:g}")
+
+
+def planned_occasions(arguments: dict[str, Any]) -> "tuple[Planned, ...]":
+    """What ``cfgadvise train`` would do beside its steps; of a run of the user's own nothing is known."""
+    from advisor.recommend.dataset import default_run_samples
+    from trainer.config import HELD_OUT_FRAC
+    from trainer.presets import preset_named
+    from trainer.timetable import timetable
+
+    if arguments["workload"] != _TRAINER_WORKLOAD:
+        return ()
+    dataset = arguments["dataset"]
+    samples = arguments["run_samples"] or default_run_samples(dataset.num_items)
+    num_classes = dataset.num_classes or preset_named(arguments["workload_name"]).default_num_classes
+    num_held_out = round(dataset.num_items * HELD_OUT_FRAC / (1 - HELD_OUT_FRAC))
+    return timetable(round(samples.value or 0), _effective_batch(arguments), num_classes, num_held_out)
+
+
+def _effective_batch(arguments: dict[str, Any]) -> int:
+    present = arguments.get("present")
+    batch: int = present.effective_batch if present else arguments["batch_size"] * arguments["accumulation"]
+    return batch

@@ -156,13 +156,18 @@ class _Plan:
         from advisor.records import Claim
         from advisor.schema import to_plain
         from trainer.config import MEMORY_SAVERS
+        from trainer.kept_pictures import keep_pictures
         from trainer.plan import present_setting, workload_parameters
+        from trainer.timetable import timetable_of
 
         values = to_plain(self.config)
+        prepared = keep_pictures(self.config, (self.pictures, self.split))
         return advise(
             workload=WORKLOAD,
             workload_name=self.config.preset,
-            parameters=workload_parameters(self._source, values),
+            parameters=workload_parameters(self._source, values) | prepared.parameters,
+            made_up_because=prepared.made_up_because,
+            planned=timetable_of(self.config, len(self.pictures.classes), len(self.split.held_out)),
             savers=cast("Changes", MEMORY_SAVERS),
             dataset=self._source.training_set(self.config.held_out_frac),
             device=self.device,

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from advisor.measure.drift import Drift, clear_drift
-from advisor.measure.messages import BuildOrder, Built, Failure, StepReport
+from advisor.measure.messages import BuildOrder, Built, Failure, Rehearsed, StepReport
 from advisor.measure.sandbox import Sandbox
-from advisor.measure.timing import interleave, paired_ratio, summarize
+from advisor.measure.timing import interleave, mean_time, paired_ratio, summarize
 from advisor.records import Breakdown, Measurement, StepTime, Value, record
 from advisor.units import MIB, format_bytes, format_duration
 
 CONTEXT_BYTES = 600 * MIB  # what a CUDA context takes at most, apart from tensors; see the memory note's reports
 DEFAULT_TIMEOUT_S = 300.0
+REHEARSAL_LIMIT_S = 20.0  # an evaluation of one's own may take hours
 
 
 @record
@@ -54,13 +55,15 @@ class Point:
 class Campaign:
     """All settings that were asked for, the present one first, in the order of asking.
 
-    ``drift``: how the step time changed while it was measured, where that is clear.
+    ``drift``: how the step time changed while it was measured, where that is clear. ``rehearsed``: what a run does
+    beside its steps, if that was wanted and could be timed.
     """
 
     points: tuple[Point, ...]
     built: Built | None
     interleaved: bool
     drift: Drift | None = None
+    rehearsed: tuple[Rehearsed, ...] = ()
 
 
 def measure_settings(
@@ -69,13 +72,15 @@ def measure_settings(
     place: Place,
     *,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    rehearses: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Campaign:
     """Measure settings (micro-batch, accumulation); the first is the one that others are compared with.
 
-    A larger micro-batch is not run once a smaller one did not fit: it has no point.
+    A larger micro-batch is not run once a smaller one did not fit: it has no point. ``rehearses``: what a run does
+    beside its steps is timed, too, in the first setting's process and after its steps.
     """
-    trials = [Trial(setting, place.environment) for setting in settings]
+    trials = [Trial(one, place.environment, rehearses=rehearses and k == 0) for k, one in enumerate(settings)]
     present, *others = trials
     with contextlib.ExitStack() as stack:
         for trial in trials:
@@ -105,19 +110,22 @@ def measure_settings(
             built=present.built,
             interleaved=len(groups) == 1,
             drift=clear_drift([[trial.durations_s for trial in group] for group in groups]),
+            rehearsed=present.rehearsed,
         )
 
 
 class Trial:
     """One setting while it is measured."""
 
-    def __init__(self, setting: tuple[int, int], environment: Mapping[str, str]) -> None:
+    def __init__(self, setting: tuple[int, int], environment: Mapping[str, str], *, rehearses: bool = False) -> None:
         self.setting = setting
         self.micro_batch, self.accumulation = setting
         self.built: Built | None = None
         self.failure: Failure | None = None
         self.report: StepReport | None = None
         self.was_run = False
+        self.rehearsed: tuple[Rehearsed, ...] = ()
+        self._rehearses = rehearses
         self._environment = environment
         self._sandbox: Sandbox | None = None
         self._first_step_s: float | None = None
@@ -176,6 +184,12 @@ class Trial:
             self._inputs_s.append(report.input_s)
         return report.step_s
 
+    def rehearse(self) -> None:
+        """Time what a run does beside its steps; what raises or takes too long is not known, and no failure."""
+        if self._rehearses and self.failure is None:
+            found = self.start().rehearse(timeout_s=REHEARSAL_LIMIT_S)
+            self.rehearsed = () if isinstance(found, Failure) else found
+
     def close(self) -> None:
         """End the child, so that its memory is free for others."""
         if self._sandbox is not None:
@@ -203,6 +217,7 @@ class Trial:
                 steps_run=self._num_steps,
                 message=self.failure.message if self.failure else None,
                 input_s=statistics.median(self._inputs_s) if self._inputs_s else None,
+                mean_step_s=mean_time(self.durations_s) if self.durations_s else None,
             ),
             ratio_to_present=paired_ratio(self.durations_s, present.durations_s),
             phase_bytes=report.phase_bytes or {},
@@ -230,6 +245,7 @@ class Trial:
 def _time_group(group: list[Trial], timeout_s: float) -> None:
     interleave({trial.setting: partial(trial.timed_step, timeout_s) for trial in group if trial.failure is None})
     for trial in group:
+        trial.rehearse()
         trial.close()
 
 

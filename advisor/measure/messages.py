@@ -7,7 +7,7 @@ from advisor.records import Breakdown, NoiseScale, Value, record
 from advisor.workload.child import Failure
 from advisor.workload.description import Built
 
-__all__ = ["BuildOrder", "Built", "Failure", "Order", "Reply", "StepReport", "WatchReport"]
+__all__ = ["BuildOrder", "Built", "Failure", "Order", "Rehearsed", "Reply", "StepReport", "WatchReport"]
 
 
 @record
@@ -30,10 +30,11 @@ class BuildOrder:
 class Order:
     """One thing to do: build the workload, run one optimizer step or one evaluation of it, tell its history.
 
+    ``rehearse`` times what a run does beside its steps.
     ``watch`` runs ``num_steps`` steps whose gradients are watched; ``anew`` forgets those that were watched before.
     """
 
-    action: Literal["build", "step", "evaluate", "history", "watch"]
+    action: Literal["build", "step", "evaluate", "history", "watch", "rehearse"]
     build: BuildOrder | None = None
     tracks_memory: bool = False
     num_steps: int = 0
@@ -69,6 +70,15 @@ class WatchReport:
 
 
 @record
+class Rehearsed:
+    """What some of the things that a run does beside its steps took: so many units of them, done once."""
+
+    id: str
+    seconds: float
+    units: float
+
+
+@record
 class Reply:
     """The answer to one order: exactly one field is filled; none for a history that cannot be told."""
 
@@ -76,4 +86,5 @@ class Reply:
     step: StepReport | None = None
     history: Trace | None = None
     watched: WatchReport | None = None
+    rehearsed: tuple[Rehearsed, ...] | None = None
     failure: Failure | None = None

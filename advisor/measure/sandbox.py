@@ -5,7 +5,7 @@ from types import TracebackType
 
 from advisor import schema
 from advisor.errors import UsageError
-from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport, WatchReport
+from advisor.measure.messages import BuildOrder, Built, Failure, Order, Rehearsed, Reply, StepReport, WatchReport
 from advisor.predict.trace import Trace
 from advisor.workload.child import Child
 
@@ -57,6 +57,11 @@ class Sandbox:
         if isinstance(reply, Failure):
             return reply
         return reply.watched or self._child.fail_for_nonsense("no report of the watched steps")
+
+    def rehearse(self, *, timeout_s: float) -> tuple[Rehearsed, ...] | Failure:
+        """Time in the child what a run does beside its steps."""
+        reply = self._exchange(Order(action="rehearse"), timeout_s)
+        return reply if isinstance(reply, Failure) else reply.rehearsed or ()
 
     def close(self) -> None:
         """End the child and everything that it started. Closing twice does nothing."""

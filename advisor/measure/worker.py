@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from advisor import schema
 from advisor.errors import UsageError, WorkloadError
-from advisor.measure.messages import BuildOrder, Built, Failure, Order, Reply, StepReport, WatchReport
+from advisor.measure.messages import BuildOrder, Built, Failure, Order, Rehearsed, Reply, StepReport, WatchReport
 from advisor.predict.trace import Trace
 from advisor.workload.child import answer_orders
 from advisor.workload.description import describe
@@ -23,6 +23,7 @@ import torch  # isort: skip - after our own modules, which are quick to fail
 
 from advisor.measure.history import History, collect_cycles, start_history  # isort: skip - imports torch
 from advisor.measure.memory import MemoryMeter, meter_for  # isort: skip - imports torch
+from advisor.measure.rehearsal import rehearse  # isort: skip - imports torch
 from advisor.measure.watched import WatchedSteps  # isort: skip - imports torch
 from advisor.workload.build import build_workload  # isort: skip - imports torch
 from advisor.workload.state import static_breakdown  # isort: skip - imports torch
@@ -53,6 +54,8 @@ class Bench:
                 return Reply(history=self._stepper.history())
             if order.action == "watch":
                 return Reply(watched=self._stepper.watch(order.num_steps, anew=order.anew))
+            if order.action == "rehearse":
+                return Reply(rehearsed=self._stepper.rehearse())
             if order.action == "evaluate":
                 return Reply(step=self._stepper.evaluate())
             return Reply(step=self._stepper.step(tracks_memory=order.tracks_memory))
@@ -81,7 +84,9 @@ class Bench:
     def _doing(self, order: Order) -> str:
         if self._stepper is None:
             return "building the workload"
-        return "the evaluation" if order.action == "evaluate" else "a step"
+        return {"evaluate": "the evaluation", "rehearse": "what a run does beside its steps"}.get(
+            order.action, "a step"
+        )
 
     def _failure(self, error: BaseException, doing: str) -> Failure:
         kind = classify_error(type(error).__name__, str(error))
@@ -166,6 +171,10 @@ class Stepper:
         if not math.isfinite(report.loss):
             raise NonFiniteLossError(f"the loss is {report.loss}")
         return report
+
+    def rehearse(self) -> tuple[Rehearsed, ...]:
+        """Time what a run of the workload does beside its steps."""
+        return rehearse(self._workload, self._synchronize)
 
     def history(self) -> Trace | None:
         """Every allocation and free since the workload was built, if the device tells."""

@@ -4,9 +4,10 @@
 optimizer, EMA). The form for one device of AdaptDL's throughput model (Pollux, arXiv 2008.12260, section 4.1).
 """
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ KNEE_FRAC = 0.95
 _SOURCE = "least squares on the logarithm of the measured step times, t(b, a) = a (alpha + beta b) + gamma"
 _CONFIDENCE_Z = NormalDist().inv_cdf(0.975)
 _MAX_ITERATIONS = 100
+_ROUNDING = 1e-9  # what is left of a zero
 _MIN_SINGULAR_RATIO = 1e-6  # below, two coefficients cannot be told apart
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -65,9 +67,9 @@ class SpeedFit:
         ``b / (alpha + beta b)`` rises with ``b`` for ever, so what is reachable ends where measuring did.
         ``None`` if a micro-batch takes no time that could be seen.
         """
-        alpha, beta, _ = (float(x) for x in self._coefficients)
+        alpha, beta, gamma = (float(x) for x in self._coefficients)
         smallest, largest = min(self.micro_batches), max(self.micro_batches)
-        if alpha + beta <= 0:
+        if alpha + beta <= _ROUNDING * gamma:
             return None
         exact = KNEE_FRAC * alpha * largest / (alpha + (1 - KNEE_FRAC) * beta * largest)
         return min(largest, max(smallest, math.ceil(exact * (1 - 1e-9))))
@@ -139,6 +141,42 @@ def fit_speed(timed: Sequence[TimedSetting]) -> SpeedFit:
         micro_batches=tuple(sorted({one.micro_batch for one in timed})),
         covariance=tuple(tuple(float(x) for x in row) for row in covariance),
     )
+
+
+def fit_predictions(times: Mapping[tuple[int, int], Claim]) -> Speed:
+    """The fit to predicted step times of settings (micro-batch, accumulation).
+
+    What such a prediction gets wrong (the host, a kind of operator) it gets wrong at all settings together. So the
+    intervals hold those of three fits: to the values, to all lower and to all upper bounds.
+
+    Raises:
+        NoSpeedFitError: if the model does not hold for one of them.
+    """
+    nominal = _fit_exact({layout: claim.value for layout, claim in times.items()})
+    bounds = [
+        _fit_exact({layout: getattr(claim, bound) for layout, claim in times.items()}) for bound in ("low", "high")
+    ]
+    fits = [nominal, *bounds]
+    return dataclasses.replace(
+        nominal.summary(),
+        alpha_interval_s=_hull([one.alpha for one in fits]),
+        beta_interval_s=_hull([one.beta for one in fits]),
+        gamma_interval_s=_hull([one.gamma for one in fits]),
+    )
+
+
+def _fit_exact(times_s: Mapping[tuple[int, int], float | None]) -> SpeedFit:
+    return fit_speed(
+        [
+            TimedSetting(micro_batch=b, accumulation=a, step_s=StepTime(median=time_s, low=time_s, high=time_s, n=1))
+            for (b, a), time_s in times_s.items()
+            if time_s is not None
+        ]
+    )
+
+
+def _hull(claims: Sequence[Claim]) -> tuple[float, float]:
+    return min(float(one.low or 0) for one in claims), max(float(one.high or 0) for one in claims)
 
 
 def _design(micro_batches: Sequence[int], accumulations: Sequence[int]) -> Floats:

@@ -24,7 +24,6 @@ from advisor.records import (
     Note,
     Option,
     Reason,
-    Speed,
     Verdict,
 )
 
@@ -56,7 +55,7 @@ def advise_for(forecast: Forecast) -> Advice:
         oom_count=0,
         elapsed_s=case.elapsed_s,
         memory=_memory(forecast, tuple(one.micro_batch for one in options), recommended.micro_batch),
-        speed=Speed(),
+        speed=foreseen.speed(forecast.times, _present(forecast), forecast.safe),
         noise_scale=None,
         recommended=recommended,
         options=options,

@@ -12,6 +12,7 @@ from advisor.predict.speed import NoSpeedFitError, fit_measurements
 from advisor.recommend import options as price
 from advisor.recommend.case import Case
 from advisor.recommend.dataset import exposure, last_batch, steps_per_epoch, steps_per_epoch_drop_last
+from advisor.recommend.duration import Beside, beside_steps, run_time, training_time
 from advisor.recommend.monitoring import plan_milestones, plan_monitoring
 from advisor.recommend.options import Candidate, Goal, lr_candidates
 from advisor.recommend.precision import precision_notes
@@ -75,10 +76,11 @@ def make_advice(evidence: Evidence) -> Advice:
     appraisals += [_appraise(candidate, evidence, limits) for candidate in lr_candidates(layout)]
     options = tuple(_option(one, present, best, evidence, limits) for one in appraisals)
     recommended = options[appraisals.index(best)]
-    options += saver_options(evidence.savers, _beside(present, evidence.case), evidence.case.budget_bytes)
-    milestones = plan_milestones(recommended, evidence.case.run_samples, evidence.case.dataset)
-    measurements = _measurements(evidence)
+    options += saver_options(evidence.savers, _beside(present, evidence), evidence.case.budget_bytes)
     built, measured = evidence.campaign.built, best.measurement
+    occasions = _beside_steps(measured, evidence).occasions
+    milestones = plan_milestones(recommended, evidence.case.run_samples, evidence.case.dataset, occasions)
+    measurements = _measurements(evidence)
     return Advice(
         device=evidence.device,
         workload=evidence.case.workload,
@@ -102,6 +104,7 @@ def make_advice(evidence: Evidence) -> Advice:
         warnings=_warnings(evidence, present, recommended),
         provenance=evidence.case.provenance,
         exposure=exposure(evidence.case.run_samples, evidence.case.dataset),
+        occasions=occasions,
     )
 
 
@@ -152,13 +155,14 @@ def _peak_bytes(one: Appraisal) -> float:
 # ---- options ------------------------------------------------------------------------------------
 
 
-def _beside(present: Appraisal, case: Case) -> Present:
+def _beside(present: Appraisal, evidence: Evidence) -> Present:
     measurement = present.measurement
     return Present(
-        case=case,
+        case=evidence.case,
         fits=present.problem is None,
         peak_bytes=measurement.peak_reserved_bytes if measurement else None,
         step_s=measurement.step_s if measurement else None,
+        rehearsed=evidence.campaign.rehearsed,
     )
 
 
@@ -202,6 +206,7 @@ def _grid_lr(lr: Claim, factor: float) -> Claim:
 def _option(one: Appraisal, present: Appraisal, best: Appraisal, evidence: Evidence, limits: Limits) -> Option:
     batch, measurement = one.effective_batch, one.measurement
     step_s = measurement.step_s if measurement else None
+    training_s = training_time(evidence.case.run_samples, batch, measurement)
     return Option(
         id=one.candidate.id,
         micro_batch=one.candidate.micro_batch,
@@ -216,11 +221,16 @@ def _option(one: Appraisal, present: Appraisal, best: Appraisal, evidence: Evide
         step_s=price.step_time(step_s),
         samples_per_s=price.throughput(batch, step_s),
         steps_per_epoch=steps_per_epoch(evidence.case.dataset.num_items, batch),
-        run_s=price.run_time(evidence.case.run_samples, batch, step_s),
+        run_s=run_time(training_s, _beside_steps(measurement, evidence)),
         time_to_same_progress=one.progress,
         verdict=_verdict(one, best, present),
         reasons=reasons_for(one, present, evidence.case.dataset.num_items, limits),
+        training_s=training_s,
     )
+
+
+def _beside_steps(measurement: Measurement | None, evidence: Evidence) -> Beside:
+    return beside_steps(evidence.case.planned, evidence.campaign.rehearsed, measurement)
 
 
 def _verdict(one: Appraisal, best: Appraisal, present: Appraisal) -> Verdict:

@@ -9,6 +9,7 @@ import advisor
 from advisor.errors import UsageError
 from advisor.measure.campaign import Subject
 from advisor.recommend.dataset import DEFAULT_EPOCHS, default_run_samples
+from advisor.recommend.duration import Planned
 from advisor.recommend.options import Changes, Goal
 from advisor.recommend.reasons import note
 from advisor.recommend.scaling import default_ema_decay, default_lr, default_warmup_samples
@@ -27,6 +28,8 @@ class Question:
     ``present``: the whole setting, where the caller knows it. ``savers``: which parameters of the workload
     switch on what saves memory, where the caller knows that.
     ``noise_scale``: whether to measure it; ``None``: where it takes less than half a minute.
+    ``planned``: what the run does beside its steps, where the caller knows that.
+    ``made_up_because``: why the workload trains on made-up data, where the caller knows.
     """
 
     subject: Subject
@@ -47,6 +50,8 @@ class Question:
     savers: Changes = dataclasses.field(default_factory=dict)
     noise_scale: bool | None = None
     use_cache: bool = True
+    made_up_because: Note | None = None
+    planned: tuple[Planned, ...] = ()
 
 
 @record
@@ -61,6 +66,7 @@ class Case:
     max_batch: int | None = None
     goal: Goal = "balanced"
     notes: tuple[Note, ...] = ()
+    planned: tuple[Planned, ...] = ()
     elapsed_s: float
     provenance: Provenance
 
@@ -104,6 +110,7 @@ def fill_in(question: Question, built: Built | None, budget_bytes: int | None) -
         max_batch=question.max_batch,
         goal=question.goal,
         notes=_notes(question.run_samples, length, None if question.present else setting),
+        planned=question.planned,
         elapsed_s=time.perf_counter() - question.started_s,
         provenance=_provenance(question.machine, question.command),
     )

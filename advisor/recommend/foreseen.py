@@ -1,13 +1,16 @@
 """What a predicted step time makes of an option: its throughput, its run, its progress against the present setting."""
 
+from advisor.predict.affine import MIN_MICRO_BATCH
+from advisor.predict.speed import NoSpeedFitError, fit_predictions
 from advisor.predict.step_time import StepTimeModel
 from advisor.recommend.dataset import num_steps
 from advisor.recommend.options import UNKNOWN_PROGRESS, Candidate
 from advisor.recommend.reasons import reason
 from advisor.recommend.verdicts import MIN_GAIN_FRAC, is_clear_gain
-from advisor.records import Claim, Reason, Sign
+from advisor.records import Claim, Reason, Sign, Speed
 
 NOT_TIMED = Claim(value=None, basis="predicted", source="the card is not here: no step was timed")
+_AROUND, _ACCUMULATIONS = (1, 2, 4, 8, 16), (1, 2, 4)  # halves of the present micro-batch
 _ANY_NOISE = "predicted step-time ratio x bounds over every gradient noise scale (arXiv 1812.06162)"
 
 
@@ -30,8 +33,20 @@ def run_time(samples: Claim, batch: int, step_s: Claim) -> Claim:
     if samples.value is None or not (step_s.value and step_s.low and step_s.high):
         return NOT_TIMED
     steps = num_steps(samples.value, batch)
-    source = f"{steps} steps x predicted time of a step, without evaluation and checkpoints"
+    source = f"{steps} steps x predicted time of a step, without evaluation, sampling and checkpoints"
     return _predicted(steps * step_s.value, steps * step_s.low, steps * step_s.high, source)
+
+
+def speed(times: StepTimeModel | None, present: Candidate, largest: int) -> Speed:
+    """The parts of the predicted step time around the present micro-batch, up to the largest that fits."""
+    sizes = {present.micro_batch * factor // 2 for factor in _AROUND}
+    fitting = [size for size in sorted(sizes) if MIN_MICRO_BATCH <= size <= largest]
+    if times is None:
+        return Speed()
+    try:
+        return fit_predictions({(b, a): times.step_time(b, a) for b in fitting for a in _ACCUMULATIONS})
+    except NoSpeedFitError:
+        return Speed()
 
 
 def progress(times: StepTimeModel | None, candidate: Candidate, present: Candidate) -> Claim:

@@ -36,7 +36,7 @@ def measure_here(question: Question, device: Device, on_progress: Callable[[str]
         noise_scale=measured.noise.noise_scale,
         searched=measured.searched,
         savers=measured.savers,
-        remarks=(*noise_remarks(measured.noise), *age_remarks(age_s)),
+        remarks=(*noise_remarks(measured.noise, question.made_up_because), *age_remarks(age_s)),
     )
 
 
@@ -88,6 +88,7 @@ def _measure(
             question.subject,
             place,
             timeout_s=question.timeout_s,
+            rehearses=True,
             on_progress=on_progress,
         )
         smallest = _smallest_same_batch(candidates)

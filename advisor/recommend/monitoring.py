@@ -5,8 +5,9 @@ itself, by rules that are named here.
 """
 
 from advisor.recommend.dataset import epochs, num_steps
+from advisor.recommend.duration import elapsed
 from advisor.recommend.reasons import note
-from advisor.records import Claim, Dataset, Measurement, Milestone, Note, Option
+from advisor.records import Claim, Dataset, Measurement, Milestone, Note, Occasion, Option
 
 MILESTONES = {"first_look": 0.05, "quarter": 0.25, "half": 0.5, "three_quarters": 0.75, "end": 1.0}
 PLATEAU_SHARE, PLATEAU_TOLERANCE = 0.2, 0.005  # validation loss on fixed noise, 20 % of the run apart
@@ -15,7 +16,9 @@ BLOCK_STEPS, OSCILLATION_FACTOR = 50, 2.0  # F test of block means against what 
 CLIPPED_SHARE = 0.2  # beyond this, clipping and not the learning rate sets the size of the steps
 
 
-def plan_milestones(option: Option, run_samples: Claim, dataset: Dataset) -> tuple[Milestone, ...]:
+def plan_milestones(
+    option: Option, run_samples: Claim, dataset: Dataset, occasions: tuple[Occasion, ...] = ()
+) -> tuple[Milestone, ...]:
     """Points of the run at whole optimizer steps; in a short run, several may fall together and are one."""
     if run_samples.value is None:
         return ()
@@ -29,7 +32,9 @@ def plan_milestones(option: Option, run_samples: Claim, dataset: Dataset) -> tup
             samples=samples,
             step=step,
             epoch=epochs(samples, dataset.num_items),
-            elapsed_s=_elapsed(step, option.step_s),
+            elapsed_s=_elapsed(step, option.step_s)
+            if option.training_s is None
+            else elapsed(step / total_steps, option.training_s, occasions),
         )
     return tuple(found[step] for step in sorted(found))
 

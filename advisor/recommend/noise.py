@@ -29,8 +29,13 @@ def noise_of(question: Question, place: Place, campaign: Campaign, on_progress: 
     )
 
 
-def noise_remarks(outcome: NoiseOutcome) -> tuple[Note, ...]:
-    """Why there is no noise scale, or of which part of a training it is."""
+def noise_remarks(outcome: NoiseOutcome, made_up_because: Note | None = None) -> tuple[Note, ...]:
+    """Why there is no noise scale, or of which part of a training it is.
+
+    Args:
+        outcome: what came of measuring it.
+        made_up_because: why the workload trains on made-up data, where that is known.
+    """
     found = outcome.noise_scale
     if found is not None:
         if found.is_early:
@@ -39,6 +44,8 @@ def noise_remarks(outcome: NoiseOutcome) -> tuple[Note, ...]:
         return (note("noise_scale_untrained", value=found.value, first_step=first_step),)
     if outcome.refusal is None or outcome.refusal == "not_wanted":
         return (note("noise_scale_unmeasured"),)
+    if outcome.refusal == "made_up_data" and made_up_because is not None:
+        return (made_up_because,)
     values: dict[str, Value] = {"needed_s": outcome.needed_s} if outcome.needed_s is not None else {}
     if outcome.message is not None:
         values["message"] = outcome.message

@@ -69,7 +69,8 @@ NOTES: dict[str, str] = {
     ),
     "noise_scale_made_up_data": (
         "The gradient noise scale was not measured, so the effective batch is not changed: the step was fed made-up"
-        " data, whose noise is not that of yours. cfgadvise train measures it during the run."
+        " data, whose noise is not that of yours. recommend --data DIR feeds a preset your pictures, and"
+        " cfgadvise train measures it during the run."
     ),
     "noise_scale_batch_norm": (
         "The gradient noise scale was not measured, so the effective batch is not changed: with BatchNorm the samples"

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from advisor.recommend.dataset import num_steps
 from advisor.records import Claim, Measurement, NoiseScale, Setting, StepTime, Value, record
 
 Goal = Literal["balanced", "time", "memory"]
@@ -75,17 +74,6 @@ def lr_candidates(setting: tuple[int, int]) -> tuple[Candidate, ...]:
 # ---- what an option costs -----------------------------------------------------------------------
 
 UNKNOWN_PROGRESS = Claim(value=None, basis="rule", source="not predictable from the time of a step")
-
-
-def run_time(samples: Claim, batch: int, step_s: StepTime | None) -> Claim:
-    """Seconds of the whole run, without evaluation, sampling and checkpoints."""
-    if step_s is None or samples.value is None:
-        return Claim(value=None, basis="predicted", source="no step was timed")
-    steps = num_steps(samples.value, batch)
-    source = f"{steps} steps x measured time of a step, without evaluation and checkpoints"
-    return Claim(
-        value=steps * step_s.median, low=steps * step_s.low, high=steps * step_s.high, basis="predicted", source=source
-    )
 
 
 def throughput(batch: int, step_s: StepTime | None) -> Claim:

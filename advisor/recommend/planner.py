@@ -1,7 +1,7 @@
 """``advise()``: looks at the machine, measures or predicts the workload at a few settings, and says which to take."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from advisor.errors import UsageError
 from advisor.measure.campaign import DEFAULT_TIMEOUT_S, Subject
@@ -9,9 +9,10 @@ from advisor.recommend.absent import advise_for
 from advisor.recommend.absent_card import foresee
 from advisor.recommend.advice import make_advice
 from advisor.recommend.case import DEFAULT_BATCH, Question, require_valid
+from advisor.recommend.duration import Planned
 from advisor.recommend.here import measure_here
 from advisor.recommend.options import Changes, Goal
-from advisor.records import Advice, Claim, Dataset, Device, Setting, Value
+from advisor.records import Advice, Claim, Dataset, Device, Note, Setting, Value
 
 
 def advise(
@@ -34,6 +35,8 @@ def advise(
     savers: Changes | None = None,
     noise_scale: bool | None = None,
     use_cache: bool = True,
+    made_up_because: Note | None = None,
+    planned: Sequence[Planned] = (),
     timeout_s: float = DEFAULT_TIMEOUT_S,
     command: str = "",
     on_progress: Callable[[str], None] | None = None,
@@ -60,6 +63,9 @@ def advise(
         savers: which parameters of the workload switch on what saves memory; without it that is only suggested.
         noise_scale: whether to measure the gradient noise scale; if not said, where it takes less than half a minute.
         use_cache: whether measurements of the same question on the same machine may be taken from the last week.
+        made_up_because: why the workload trains on made-up data, so that there is no noise scale.
+        planned: what the run does beside its steps; without it, an evaluation and a checkpoint every 5 % of it, as far
+            as the workload lets them be timed.
         timeout_s: for building the workload and for every step.
         command: what the user typed, for the record.
         on_progress: told what is being done.
@@ -91,6 +97,8 @@ def advise(
         savers=savers or {},
         noise_scale=noise_scale,
         use_cache=use_cache,
+        made_up_because=made_up_because,
+        planned=tuple(planned),
     )
     require_valid(question)
     say = on_progress or (lambda _: None)

@@ -5,9 +5,11 @@ They are looked at where the present setting does not fit, or where less memory 
 
 from collections.abc import Iterable
 
+from advisor.measure.messages import Rehearsed
 from advisor.recommend import options as price
 from advisor.recommend.case import Case
 from advisor.recommend.dataset import steps_per_epoch
+from advisor.recommend.duration import beside_steps, run_time, training_time
 from advisor.recommend.options import SaverId
 from advisor.recommend.precision import BF16_FROM
 from advisor.recommend.reasons import reason
@@ -39,6 +41,7 @@ class Present:
     fits: bool
     peak_bytes: int | None
     step_s: StepTime | None
+    rehearsed: tuple[Rehearsed, ...] = ()
 
 
 def worth_trying(built: Built | None, device: Device, *, checkpoints: bool = False) -> tuple[SaverId, ...]:
@@ -59,6 +62,7 @@ def saver_options(savers: Iterable[Saver], present: Present, budget_bytes: int |
 
 def _option(one: Saver, present: Present, budget_bytes: int | None) -> Option:
     case, setting = present.case, present.case.present
+    training_s = training_time(case.run_samples, setting.effective_batch, one.measurement)
     batch, step_s = setting.effective_batch, one.measurement.step_s if one.measurement else None
     problem = _problem(one, budget_bytes)
     peak = _peak(one)
@@ -77,10 +81,13 @@ def _option(one: Saver, present: Present, budget_bytes: int | None) -> Option:
         step_s=price.step_time(step_s) if one.measurement else _NOT_RUN,
         samples_per_s=price.throughput(batch, step_s) if one.measurement else _NOT_RUN,
         steps_per_epoch=steps_per_epoch(case.dataset.num_items, batch),
-        run_s=price.run_time(case.run_samples, batch, step_s) if one.measurement else _NOT_RUN,
+        run_s=run_time(training_s, beside_steps(case.planned, present.rehearsed, one.measurement))
+        if one.measurement
+        else _NOT_RUN,
         time_to_same_progress=_progress(one, present),
         verdict=verdict,
         reasons=_reasons(one, present, budget_bytes) if problem is None else (_how(one), problem),
+        training_s=training_s if one.measurement else None,
     )
 
 

@@ -29,7 +29,7 @@ def plan_sessions(option: Option, run_samples: Claim, session_s: float) -> Sessi
     after the last checkpoint is lost with the session.
     """
     length = Claim(value=session_s, basis="user", source="--session")
-    rate = option.samples_per_s
+    rate = _rate(option, run_samples)
     if rate.value is None or run_samples.value is None:
         unknown = Claim(value=None, basis="predicted", source="no step was timed")
         return Sessions(session_s=length, images_per_session=unknown, num_sessions=unknown)
@@ -58,6 +58,20 @@ def plan_sessions(option: Option, run_samples: Claim, session_s: float) -> Sessi
         ),
         checkpoint_every_samples=every,
         ends_at_samples=_ends(kept(usual), total),
+    )
+
+
+def _rate(option: Option, run_samples: Claim) -> Claim:
+    """Samples a second of the clock: of the whole run, where what comes between its steps was timed, too."""
+    run_s, samples = option.run_s, run_samples.value
+    if option.training_s is None or samples is None or not (run_s.value and run_s.low and run_s.high):
+        return option.samples_per_s
+    return Claim(
+        value=samples / run_s.value,
+        low=samples / run_s.high,
+        high=samples / run_s.low,
+        basis="predicted",
+        source="samples of the run / time of the run",
     )
 
 

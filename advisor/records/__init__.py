@@ -23,7 +23,7 @@ from advisor.records.options import Option, Setting, Verdict
 from advisor.records.probe import Check, Host, Probe, Severity
 from advisor.records.progress import Progress
 from advisor.records.refinement import Finalist, Refinement, SearchBudget, SearchTrial
-from advisor.records.run import Cost, Dataset, Exposure, Milestone, Sessions, WorkloadRef
+from advisor.records.run import Cost, Dataset, Exposure, Milestone, Occasion, Sessions, WorkloadRef
 
 __all__ = [
     "Advice",
@@ -47,6 +47,7 @@ __all__ = [
     "Milestone",
     "NoiseScale",
     "Note",
+    "Occasion",
     "Option",
     "Outcome",
     "Peaks",

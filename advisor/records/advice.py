@@ -10,7 +10,7 @@ from advisor.records.measurements import Measurement, Memory, NoiseScale, Speed
 from advisor.records.options import Option
 from advisor.records.probe import Host
 from advisor.records.refinement import Refinement
-from advisor.records.run import Cost, Dataset, Exposure, Milestone, Sessions, WorkloadRef
+from advisor.records.run import Cost, Dataset, Exposure, Milestone, Occasion, Sessions, WorkloadRef
 
 
 @record
@@ -25,7 +25,10 @@ class Provenance:
 
 @record
 class Advice:
-    """The answer, with all of its evidence: a report needs nothing else."""
+    """The answer, with all of its evidence: a report needs nothing else.
+
+    ``occasions``: what the recommended run does beside its steps, as far as that could be timed.
+    """
 
     schema: Literal["cfgadvise.advice/1"] = "cfgadvise.advice/1"
     device: Device
@@ -49,6 +52,7 @@ class Advice:
     exposure: Exposure | None = None
     cost: Cost | None = None
     sessions: Sessions | None = None
+    occasions: tuple[Occasion, ...] = ()
 
     def to_json(self) -> str:
         """The JSON that ``cfgadvise recommend --json`` prints and ``advice.json`` holds."""

@@ -25,8 +25,9 @@ class Measurement:
 
     ``peak_allocated_bytes`` counts live tensors. ``peak_reserved_bytes`` is what the process took
     from the device: the allocator's reservation on CUDA, the resident set's growth on a CPU.
-    ``first_step_s`` stands apart: it creates optimizer state and warms caches. ``input_s`` is what the batches take of
-    a step at least (median); ``None`` where it was not timed, or for made-up data.
+    ``first_step_s`` stands apart: it creates optimizer state and warms caches. ``mean_step_s``, with an 80 % band,
+    decides how long a run is. ``input_s`` is what the batches take of a step at least (median); ``None`` where it was
+    not timed, or for made-up data.
     """
 
     micro_batch: int
@@ -39,6 +40,7 @@ class Measurement:
     steps_run: int = 0
     message: str | None = None
     input_s: float | None = None
+    mean_step_s: Claim | None = None
 
 
 @record
@@ -85,7 +87,11 @@ class Memory:
 
 @record
 class Speed:
-    """The fit ``t(b, a) = a (alpha + beta b) + gamma`` with 95 % intervals; all ``None`` where it does not hold."""
+    """The fit ``t(b, a) = a (alpha + beta b) + gamma`` with its intervals; all ``None`` where it does not hold.
+
+    To times that were measured, intervals are 95 %; for a card that is not here, they hold what the intervals of the
+    predicted times allow.
+    """
 
     alpha_s: float | None = None
     beta_s: float | None = None

@@ -30,8 +30,8 @@ class Setting:
 class Option:
     """One setting with its price.
 
-    ``run_s`` is the whole run; ``time_to_same_progress`` is a ratio to the present setting, below 1
-    when the option gets there sooner.
+    ``run_s`` is the whole run, ``training_s`` its optimizer steps alone; ``time_to_same_progress`` is a ratio to the
+    present setting, below 1 when the option gets there sooner.
     """
 
     id: str
@@ -51,3 +51,4 @@ class Option:
     time_to_same_progress: Claim
     verdict: Verdict
     reasons: tuple[Reason, ...]
+    training_s: Claim | None = None

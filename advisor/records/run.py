@@ -1,5 +1,7 @@
 """The run that is advised: its step and its data, when to look, what it costs, and how it is cut into sessions."""
 
+from typing import Literal
+
 from advisor.records.claims import Claim, Value
 from advisor.records.frozen import record
 
@@ -27,6 +29,19 @@ class Exposure:
 
     samples_per_item: Claim
     memorization_onset_samples: Claim
+
+
+@record
+class Occasion:
+    """Something that a run does beside its steps: how often, and what it takes each time.
+
+    ``spread`` over the run means: in proportion to the samples seen.
+    """
+
+    id: str
+    num_times: int
+    each_s: Claim
+    when: Literal["start", "spread", "end"] = "spread"
 
 
 @record

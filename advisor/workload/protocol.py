@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from advisor.errors import UsageError
@@ -16,6 +16,21 @@ class Ema(Protocol):
 
     def update(self) -> object:
         """Take in the weights as they are after an optimizer step."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """Something that a run does beside its steps, so that it can be timed: for longer runs there are more of it.
+
+    Attributes:
+        run: ``run(n)`` does ``n`` of it, without gradients.
+        sizes: values of ``n``, one after the other while that takes seconds; the last one counts.
+        units: in how many of them time is counted: passes of the network for a picture, for example.
+    """
+
+    run: Callable[[int], object]
+    sizes: tuple[int, ...] = (1,)
+    units: float = 1.0
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -36,6 +51,7 @@ class Workload:
             1710.03740, section 3.2).
         real_data: whether ``batch`` gives what is trained on. The gradient noise of made-up data says nothing, so
             it is not measured.
+        rehearsals: what a run does beside its steps, by name; without any, ``eval_step`` is the only one.
     """
 
     model: "torch.nn.Module"
@@ -48,6 +64,7 @@ class Workload:
     autocast_dtype: "torch.dtype | None" = None
     grad_scaler: "torch.amp.GradScaler | None" = None
     real_data: bool = True
+    rehearsals: Mapping[str, Rehearsal] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = [text for text in self._problems() if text]

@@ -111,6 +111,7 @@ class Messages:
     name_whole_peak: str
     name_memory_frac: str
     name_run: str
+    name_training: str
     name_run_steps: str
     name_run_samples: str
     name_steps_per_epoch: str
@@ -166,6 +167,8 @@ class Messages:
     speed_fit: str
     speed_values: str
     speed_knee: str
+    speed_fit_predicted: str
+    speed_knee_predicted: str
     speed_no_fit: str
     chart_memory: str
     chart_speed: str
@@ -228,9 +231,14 @@ class Messages:
     refine_start: str
     # ---- 8 performance
     section_performance: str
+    part_of_run: str
+    occasion: str
+    occasion_names: Mapping[str, str]
     # ---- 9 milestones
     section_milestones: str
     milestones_counted: str
+    milestones_on_clock: str
+    milestones_end: str
     milestones_no_loss: str
     milestones_bounds: str
     milestones_grids: str

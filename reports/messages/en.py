@@ -101,6 +101,7 @@ EN = Messages(
     name_whole_peak="Peak {memory}, whole run",
     name_memory_frac="Share of the {memory} budget",
     name_run="Total time",
+    name_training="Training steps alone",
     name_run_steps="Total steps",
     name_run_samples="Total samples",
     name_steps_per_epoch="Steps an epoch",
@@ -116,7 +117,9 @@ EN = Messages(
     verdict_change=(
         "Use batch {micro_batch} × accumulation {accumulation} = effective batch {effective_batch}, learning rate {lr}."
     ),
-    verdict_price=("Peak {memory} {peak}, {frac} of the budget. One step takes {step}; {steps} steps take {run}."),
+    verdict_price=(
+        "Peak {memory} {peak}, {frac} of the budget. One step takes {step}; the run of {steps} steps takes {run}."
+    ),
     verdict_untimed="Peak {memory} {peak}, {frac} of the budget; {steps} steps. How long they take is not known.",
     verdict_ratio="Time to the same progress, relative to your present setting: {ratio}.",
     verdict_paste="Paste these lines into your configuration:",
@@ -176,6 +179,8 @@ EN = Messages(
     speed_fit="Step time fitted to the measured rows, for micro-batch b and accumulation a:",
     speed_values="alpha = {alpha}, beta = {beta}, gamma = {gamma}.",
     speed_knee="Micro-batch {knee} reaches 95 % of the highest speed within what was timed.",
+    speed_fit_predicted="Step time fitted to the predicted ones, for micro-batch b and accumulation a:",
+    speed_knee_predicted="Micro-batch {knee} reaches 95 % of the highest speed within the sizes of this fit.",
     speed_no_fit="Too few rows to fit the step time to the batch: only the measured sizes are compared.",
     chart_memory="Peak {memory} by micro-batch",
     chart_speed="Speed by micro-batch",
@@ -273,11 +278,27 @@ EN = Messages(
     refine_start="start",
     # ---- 8 performance
     section_performance="Expected performance of the recommended setting",
+    part_of_run="– {part}",
+    occasion="{times} × {name}",
+    occasion_names={
+        "first_step": "first step, beyond the others",
+        "evaluation": "evaluation, taken to come every 5 % of the run",
+        "validation": "validation",
+        "grids": "sample grid",
+        "milestone_pictures": "pictures to judge at a milestone",
+        "checkpoints": "checkpoint",
+        "final_pictures": "pictures to judge at the end",
+    },
     # ---- 9 milestones
     section_milestones="Milestones",
     milestones_counted=(
         "Counted in samples seen, so that they hold after a restart or a change of batch. Times are training time."
     ),
+    milestones_on_clock=(
+        "Counted in samples seen, so that they hold after a restart or a change of batch. Times are those on the clock,"
+        " with what comes between the training steps."
+    ),
+    milestones_end="The run ends after {run}.",
     milestones_no_loss=(
         "What the loss will be is not predicted: no law gives it for new data. Compare it with the milestone before."
     ),
@@ -364,8 +385,9 @@ EN = Messages(
     # ---- 13 after the run
     section_actual="Predicted and actual",
     actual_note=(
-        "Actual step time is the median of the log's lines. Total time is compared for the samples that the run has"
-        " seen; both count training steps only, without validation, sampling and checkpoints."
+        "Actual step time is the median of the log's lines. The time of training steps is compared for the samples that"
+        " the run has seen. Total time is that on the clock, with validation, sampling, checkpoints and judging; it is"
+        " compared for a finished run."
     ),
     actual_memory_note=(
         "Advised was the {memory} of training steps alone, so only the peak before the first validation compares"

@@ -101,7 +101,8 @@ ZH = Messages(
     name_training_peak="{memory}峰值（训练步）",
     name_whole_peak="{memory}峰值（全程）",
     name_memory_frac="占{memory}预算",
-    name_run="总训练时间",
+    name_run="总用时",
+    name_training="训练步用时",
     name_run_steps="总步数",
     name_run_samples="总样本数",
     name_steps_per_epoch="每 epoch 步数",
@@ -116,7 +117,7 @@ ZH = Messages(
     verdict_change=(
         "推荐配置：批量大小 {micro_batch} × 梯度累积 {accumulation} = 有效批量 {effective_batch}，学习率 {lr}。"
     ),
-    verdict_price="{memory}峰值 {peak}，占预算的 {frac}；单步 {step}，共 {steps} 步，总训练时间 {run}。",
+    verdict_price="{memory}峰值 {peak}，占预算的 {frac}；单步 {step}，共 {steps} 步，全程用时 {run}。",
     verdict_untimed="{memory}峰值 {peak}，占预算的 {frac}；共 {steps} 步，用时未知。",
     verdict_ratio="达到同等进度的用时是现有配置的 {ratio}。",
     verdict_paste="把下面几行粘贴到配置里：",
@@ -169,6 +170,8 @@ ZH = Messages(
     speed_fit="用实测数据拟合单步时间，b 为单次批量，a 为累积步数：",
     speed_values="alpha = {alpha}，beta = {beta}，gamma = {gamma}。",
     speed_knee="单次批量 {knee} 即可达到实测范围内最高速度的 95%。",
+    speed_fit_predicted="用预测数据拟合单步时间，b 为单次批量，a 为累积步数：",
+    speed_knee_predicted="单次批量 {knee} 即可达到拟合范围内最高速度的 95%。",
     speed_no_fit="实测点太少，无法拟合单步时间与批量的关系，只比较实测过的批量。",
     chart_memory="{memory}峰值与单次批量",
     chart_speed="速度与单次批量",
@@ -254,9 +257,24 @@ ZH = Messages(
     refine_start="起点",
     # ---- 8 性能
     section_performance="推荐配置的性能预估",
+    part_of_run="– {part}",
+    occasion="{times} × {name}",
+    occasion_names={
+        "first_step": "第一步比其他步多用的时间",
+        "evaluation": "评估（假定每 5% 一次）",
+        "validation": "验证",
+        "grids": "样本图",
+        "milestone_pictures": "里程碑处供评判的图片",
+        "checkpoints": "检查点",
+        "final_pictures": "结束时供评判的图片",
+    },
     # ---- 9 里程碑
     section_milestones="训练进度对照",
     milestones_counted="进度按已训练的样本数计算，重启或改批量后依然有效；时间为纯训练时间。",
+    milestones_on_clock=(
+        "进度按已训练的样本数计算，重启或改批量后依然有效；时间为实际经过的时间，含训练步之间的其他工作。"
+    ),
+    milestones_end="训练到此结束，共用时 {run}。",
     milestones_no_loss="不预估 loss 会降到多少：没有任何规律能对新数据给出这个数。请与上一个里程碑比较。",
     milestones_bounds=(
         "还没有到达的里程碑给出验证 loss 的上下界：下界为按目前的速度继续下降，上界为不再下降；"
@@ -329,8 +347,8 @@ ZH = Messages(
     # ---- 13 训练之后
     section_actual="预估与实际对照",
     actual_note=(
-        "实际单步时间取日志各行的中位数。总时间按本次训练实际看过的样本数比较，"
-        "两边都只算训练步，不含验证、采样和保存检查点。"
+        "实际单步时间取日志各行的中位数。训练步用时按本次训练实际看过的样本数比较。"
+        "总用时是实际经过的时间，含验证、采样、保存检查点和评判，训练完成后才比较。"
     ),
     actual_memory_note=(
         "建议里的{memory}只含训练步，所以只有第一次验证之前的峰值可以与它比较；全程峰值还包括数据、验证、"

@@ -85,6 +85,18 @@ RUN_NOTES: dict[str, str] = {
     "samples_drawn": "看过 {samples:count} 张图片后的样本：{path}",
     "data_animated": "有 {count} 张动图，只使用第一帧（{names}）。",
     "data_one_picture": "只有一张图片：训练结果只能是它的复制品。",
+    "data_not_encoded": (
+        "没有测量梯度噪声尺度，因此不改变有效批量：VAE {vae} 还没有编码过这些图片，这一步用的是随机生成的 latent。"
+        "训练时会先编码，并在训练过程中测量。"
+    ),
+    "data_slow_to_decode": (
+        "没有测量梯度噪声尺度，因此不改变有效批量：解码 {count:count} 张图片约需 {needed_s:duration}，"
+        "这一步用的是随机生成的图片。加上 --noise-scale 仍会解码；cfgadvise train 会在训练过程中测量。"
+    ),
+    "data_not_kept": (
+        "没有测量梯度噪声尺度，因此不改变有效批量：解码后的图片无法保存给测量进程使用，"
+        "这一步用的是随机生成的图片：{problem}"
+    ),
     "batch_repeats": "训练图片只有 {num_train} 张，批量却是 {batch}：每个批量里每张图片出现 {times:ratio} 次。",
     "not_compiled": "网络无法编译，按原样运行，数值不变：{problem}",
     "micro_batch_halved": "{memory}不足 (OOM)：单次批量由 {before} 减为 {after}，有效批量不变。",
@@ -203,7 +215,7 @@ NOTES: dict[str, str] = {
     "no_budget": "不知道可以用多少{memory}；可用 --memory-budget 指定上限。",
     "noise_scale_made_up_data": (
         "没有测量梯度噪声尺度，因此不改变有效批量：这一步用的是随机生成的数据，其噪声不代表你的数据。"
-        "cfgadvise train 会在训练过程中测量。"
+        "recommend --data DIR 会用你的图片测量预设，cfgadvise train 会在训练过程中测量。"
     ),
     "noise_scale_batch_norm": (
         "没有测量梯度噪声尺度，因此不改变有效批量：使用 BatchNorm 时，同一单次批量中的样本彼此不独立。"

@@ -17,9 +17,16 @@ SOURCES: dict[str, str] = {
     r"not measured": "没有测量",
     r"not predictable from the time of a step": "无法由单步时间推算",
     r"steps x measured time of a step": "步数 × 实测单步时间",
+    r"steps x mean time of a step \+ what comes between them; 80 % band": (
+        "步数 × 单步平均时间 + 训练步之间的其他工作；80% 区间"
+    ),
+    r"first step - mean of the others": "第一步 − 其余各步的平均",
+    r"(\S+) s for (\S+) of (\S+) parts, timed once; 80 % band": r"\3 份中的 \2 份实测 \1 秒，只计时一次；80% 区间",
+    r"mean of (\d+) timed steps(?:; 80 % band)?": r"\1 步的平均；80% 区间",
+    r"samples of the run / time of the run": "总样本数 / 总用时",
     r"steps x predicted time of a step": "步数 × 预测单步时间",
-    r"(\d+) steps x predicted time of a step, without evaluation and checkpoints": (
-        r"\1 步 × 预测单步时间，不含评估和检查点"
+    r"(\d+) steps x predicted time of a step, without evaluation, sampling and checkpoints": (
+        r"\1 步 × 预测单步时间，不含评估、采样和检查点"
     ),
     r"effective batch / predicted time of a step": "有效批量 / 预测单步时间",
     r"operators of the simulated step on a roofline fitted to kernels measured on a (.+?); 90 % interval": (
@@ -38,9 +45,6 @@ SOURCES: dict[str, str] = {
         r"每秒样本数 × \1 秒，退到最近的检查点（每 \2 个样本一个）"
     ),
     r"samples of the run / samples of a session": "总样本数 / 每次会话的样本数",
-    r"(\d+) steps x measured time of a step, without evaluation and checkpoints": (
-        r"\1 步 × 实测单步时间，不含评估和检查点"
-    ),
     r"effective batch / measured time of (\d+) steps": r"有效批量 / \1 步的实测时间",
     r"median of (\d+) steps with its interval": r"\1 步的中位数及其区间",
     r"peak of (\d+) steps": r"\1 步中的峰值",
@@ -99,10 +103,46 @@ SOURCES: dict[str, str] = {
 }
 
 
+_WHOLE_RUN = re.compile(
+    r"(\d+) steps x (mean|median) of (\d+) timed steps(?: \+ ([^;]+))?(?:; without ([^;]+))?(; 80 % band)?"
+)
+# 训练步之外的工作，英文名见 advisor.recommend.duration。
+WORK: dict[str, str] = {
+    "longer first step": "第一步多用的时间",
+    "evaluation (taken to come every 5 % of the run)": "评估（假定每 5% 一次）",
+    "validation": "验证",
+    "sample grid": "样本图",
+    "pictures to judge at a milestone": "里程碑处供评判的图片",
+    "checkpoint": "检查点",
+    "pictures to judge at the end": "结束时供评判的图片",
+    "judging the pictures": "评判本身",
+    "decoding by the VAE": "VAE 解码",
+}
+
+
 def source_in_chinese(source: str) -> str:
     """来源的中文说法；没有列出的原样返回。"""
+    whole = _WHOLE_RUN.fullmatch(source)
+    if whole:
+        return _whole_run(*whole.groups())
     for pattern, template in SOURCES.items():
         match = re.fullmatch(pattern, source)
         if match:
             return match.expand(template)
     return source
+
+
+def _whole_run(steps: str, kind: str, timed: str, parts: str | None, without: str | None, band: str | None) -> str:
+    said = f"{steps} 步 × {timed} 步的{'平均' if kind == 'mean' else '中位数'}"
+    if parts:
+        said += f" + {_work(parts)}"
+    if without:
+        said += f"；不含{_work(without)}"
+    return said + ("；80% 区间" if band else "")
+
+
+def _work(listed: str) -> str:
+    """一串工作，每项前可以有次数。"""
+    pairs = (re.fullmatch(r"(?:(\d+) x )?(.*)", part) for part in listed.split(", "))
+    named = ((match[1], WORK.get(match[2], match[2])) for match in pairs if match)
+    return "、".join(f"{times} × {name}" if times else name for times, name in named)

@@ -69,6 +69,12 @@ def is_nan(device):
 def is_too_large(device):
     return with_loss(device, lambda loss: torch.empty(2**50))
 
+def evaluates(device):
+    return dataclasses.replace(synthetic.make(device, num_features=1000), eval_step=lambda: time.sleep(0.01))
+
+def fails_to_evaluate(device):
+    return dataclasses.replace(synthetic.make(device, num_features=1000), eval_step=lambda: 1 / 0)
+
 def is_no_workload(device):
     return torch.nn.Linear(1, 1)
 
@@ -260,6 +266,20 @@ def test_a_campaign_compares_settings_and_leaves_out_what_is_larger_than_a_failu
     assert same.measurement.steps_run == same.measurement.step_s.n + 2
     assert same.ratio_to_present is not None
     assert same.ratio_to_present.median < 0.9, "two pauses of 50 ms against one"
+
+
+def test_an_evaluation_is_timed_after_the_steps_and_its_failure_is_none_of_them(faults: Path) -> None:
+    found, place = {}, Place(torch_device="cpu", environment={}, budget_bytes=None)
+    for name in ("evaluates", "fails_to_evaluate"):
+        subject = Subject(spec=f"{faults}:{name}", parameters={})
+        campaign = measure_settings([(2, 1)], subject, place, rehearses=True)
+        assert campaign.points[0].measurement.outcome == "ok"
+        assert campaign.points[0].measurement.mean_step_s is not None
+        found[name] = campaign.rehearsed
+    (evaluation,) = found["evaluates"]
+    assert (evaluation.id, evaluation.units) == ("evaluation", 1)
+    assert evaluation.seconds >= 0.01
+    assert found["fails_to_evaluate"] == ()
 
 
 def test_settings_that_do_not_fit_together_are_timed_in_turn() -> None:

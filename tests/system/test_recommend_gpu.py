@@ -53,6 +53,9 @@ def test_every_figure_of_memory_and_time_is_predicted_with_an_interval(own_step:
             math.ceil(advice.run_samples.value / option.effective_batch) * option.step_s.value
         )
     assert all(one.elapsed_s.value is not None for one in advice.milestones)
+    speed = advice.speed
+    assert speed.beta_interval_s[0] < speed.beta_s < speed.beta_interval_s[1]
+    assert 8 * speed.beta_s < advice.present.step_s.high and 4 <= speed.knee_micro_batch <= 64
     predicted = {one.micro_batch: one for one in advice.memory.predicted}
     assert predicted[16].reserved_bytes == advice.recommended.peak_reserved_bytes.value
     safe = advice.memory.max_micro_batch

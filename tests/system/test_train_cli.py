@@ -46,6 +46,18 @@ def test_a_run_leaves_everything_that_the_contract_names(finished):
     assert "Predicted and actual" in (run / "report.md").read_text(encoding="utf-8")
 
 
+def test_what_is_measured_before_is_the_runs_own(finished):
+    base, done = finished
+    advice = json.loads((base / "run" / "advice.json").read_text(encoding="utf-8"))
+    assert all(one["input_s"] is not None for one in advice["measurements"] if one["outcome"] == "ok")
+    assert "noise_scale_made_up_data" not in [one["id"] for one in advice["warnings"]]
+    foreseen = {one["id"]: one["num_times"] for one in advice["occasions"]}
+    assert foreseen.items() >= {"validation": 2, "grids": 5, "checkpoints": 6, "final_pictures": 1}.items()
+    best = advice["recommended"]
+    assert best["training_s"]["value"] < best["run_s"]["value"]
+    assert "Training steps alone" in done.stdout
+
+
 def test_held_out_pictures_are_recorded(finished):
     base, _ = finished
     dataset = json.loads((base / "run" / "dataset.json").read_text())

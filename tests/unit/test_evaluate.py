@@ -8,11 +8,11 @@ import torch
 from small_run import NUM_CLASSES, SMALL, small_config
 
 from advisor.errors import UsageError
+from trainer.amounts import num_at_milestone, num_to_generate
 from trainer.data import Pictures, split_pictures
 from trainer.evaluate import Evaluator
 from trainer.evaluation_file import read_evaluation
 from trainer.folder import RunFolder
-from trainer.judge.counts import num_at_milestone, num_to_generate
 from trainer.latents import Pixels
 from trainer.model import build_model
 

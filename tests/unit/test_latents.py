@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderKL
 from picture_folder import make_pictures
+from small_vae import save_kl, save_tiny
 
 from advisor.errors import UsageError
 from trainer.data import load_pictures
@@ -13,32 +14,12 @@ from trainer.latents import Pixels, encoded, load_codec
 SIDE = 16
 
 
-def _save_kl(folder):
-    torch.manual_seed(0)
-    AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 16),
-        norm_num_groups=4,
-        latent_channels=4,
-        scaling_factor=0.5,
-    ).save_pretrained(folder)
-
-
-def _save_tiny(folder):
-    torch.manual_seed(0)
-    blocks = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
-    AutoencoderTiny(
-        **blocks, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), upsampling_scaling_factor=2
-    ).save_pretrained(folder)
-
-
 @pytest.fixture
 def pictures(tmp_path):
     return load_pictures(str(make_pictures(tmp_path / "d", per_class=3)), SIDE)
 
 
-@pytest.mark.parametrize("save", [_save_kl, _save_tiny])
+@pytest.mark.parametrize("save", [save_kl, save_tiny])
 def test_latents_are_encoded_once_and_read_back_equal(tmp_path, monkeypatch, pictures, save):
     monkeypatch.setenv("CFGADVISE_CACHE", str(tmp_path / "cache"))
     save(tmp_path / "vae")
@@ -53,7 +34,7 @@ def test_latents_are_encoded_once_and_read_back_equal(tmp_path, monkeypatch, pic
 
 def test_latents_are_scaled_as_the_vae_says(tmp_path, monkeypatch, pictures):
     monkeypatch.setenv("CFGADVISE_CACHE", str(tmp_path / "cache"))
-    _save_kl(tmp_path / "vae")
+    save_kl(tmp_path / "vae")
     vae = AutoencoderKL.from_pretrained(tmp_path / "vae").eval()
     x = torch.from_numpy(pictures.pixels).float() / 127.5 - 1
     with torch.no_grad():
@@ -64,7 +45,7 @@ def test_latents_are_scaled_as_the_vae_says(tmp_path, monkeypatch, pictures):
 
 def test_a_damaged_cache_is_made_anew_and_other_data_get_another(tmp_path, monkeypatch, pictures):
     monkeypatch.setenv("CFGADVISE_CACHE", str(tmp_path / "cache"))
-    _save_kl(tmp_path / "vae")
+    save_kl(tmp_path / "vae")
     codec = load_codec(str(tmp_path / "vae"), "cpu")
     first = encoded(pictures, codec, SIDE)
     (cache,) = (tmp_path / "cache").rglob("latents.safetensors")
@@ -81,7 +62,7 @@ def test_pixels_survive_the_way_there_and_back(pictures):
 
 
 def test_grey_pictures_go_through_a_colour_vae(tmp_path):
-    _save_kl(tmp_path / "vae")
+    save_kl(tmp_path / "vae")
     codec = load_codec(str(tmp_path / "vae"), "cpu")
     assert codec.encode(np.zeros((2, 1, SIDE, SIDE), dtype=np.uint8)).shape == (2, 4, 8, 8)
 
@@ -94,7 +75,7 @@ def test_what_is_no_vae_is_one_clear_error(tmp_path, kind):
     if kind == "other":
         (folder / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     if kind == "cut":
-        _save_kl(folder)
+        save_kl(folder)
         weights = folder / "diffusion_pytorch_model.safetensors"
         weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(UsageError, match=str(folder)):

@@ -7,11 +7,14 @@ import string
 import pytest
 
 from advisor.hardware.check_texts import CATALOGUE
-from advisor.recommend import options, scaling
+from advisor.measure.messages import Rehearsed
+from advisor.measure.timing import mean_time
+from advisor.recommend import duration, options, scaling
 from advisor.recommend.note_texts import NOTES
 from advisor.recommend.reason_texts import REASONS
 from advisor.records import Claim, Measurement, StepTime
 from reports.messages.catalogue import Messages, messages_in
+from reports.messages.zh_sources import WORK
 from trainer.health.alarms import ALARMS
 from trainer.health.stopping import STOPS
 from trainer.notes import NOTES as RUN_NOTES
@@ -103,9 +106,16 @@ def test_sources_of_the_advisor_are_said_in_chinese() -> None:
     step_s = StepTime(median=1.0, low=0.9, high=1.1, n=12)
     samples = Claim(value=1000, basis="user", source="given")
     measurement = Measurement(micro_batch=4, accumulation=1, outcome="ok", peak_reserved_bytes=10, steps_run=3)
+    timed = dataclasses.replace(
+        measurement, first_step_s=9.0, step_s=step_s, mean_step_s=mean_time([1.0, 1.1, 0.9, 1.0])
+    )
+    beside = duration.beside_steps((), [Rehearsed(id="evaluation", seconds=1.0, units=1)], timed)
     sources = [
-        options.run_time(samples, 10, step_s).source,
-        options.run_time(samples, 10, None).source,
+        duration.training_time(samples, 10, timed).source,
+        duration.training_time(samples, 10, None).source,
+        duration.elapsed(0.5, duration.training_time(samples, 10, timed), ()).source,
+        *(one.each_s.source for one in beside.occasions),
+        duration.run_time(duration.training_time(samples, 10, timed), beside).source,
         options.throughput(10, step_s).source,
         options.step_time(step_s).source,
         options.peak_memory(measurement).source,
@@ -128,3 +138,10 @@ def test_scaling_rules_keep_their_paper_in_chinese() -> None:
         chinese = ZH.source(scaled.source)
         assert CJK.search(chinese), scaled.source
         assert "arXiv" in chinese
+
+
+def test_everything_that_a_run_does_is_said_in_chinese() -> None:
+    assert set(WORK) == set(duration.NAMES.values())
+    assert EN.occasion_names.keys() | {"classifiers", "decoding"} == duration.NAMES.keys()
+    said = ZH.source("8 steps x mean of 3 timed steps + 2 x sample grid, 1 x validation; without checkpoint; 80 % band")
+    assert said == "8 步 × 3 步的平均 + 2 × 样本图、1 × 验证；不含检查点；80% 区间"

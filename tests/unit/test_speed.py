@@ -8,9 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor.measure.timing import summarize
-from advisor.predict.speed import MAX_LOG_RMSE, NoSpeedFitError, SpeedFit, TimedSetting, fit_measurements, fit_speed
+from advisor.predict.speed import (
+    MAX_LOG_RMSE,
+    NoSpeedFitError,
+    SpeedFit,
+    TimedSetting,
+    fit_measurements,
+    fit_predictions,
+    fit_speed,
+)
 from advisor.recommend.options import batch_candidates, speed_probe
-from advisor.records import Measurement, Speed, StepTime
+from advisor.records import Claim, Measurement, Speed, StepTime
 from advisor.schema import from_json, to_json
 
 LAYOUTS = ((8, 2), (16, 1), (32, 1), (8, 1), (4, 4))
@@ -171,3 +179,24 @@ def test_nothing_more_is_timed_where_something_is_accumulated() -> None:
     assert speed_probe(batch_candidates((8, 2), "balanced")) is None
     assert speed_probe(batch_candidates((16, 1), "memory")) is None
     assert speed_probe(batch_candidates((1, 1), "balanced")) is None
+
+
+def predicted(seconds: float) -> Claim:
+    return Claim(value=seconds, low=0.6 * seconds, high=1.7 * seconds, basis="predicted", source="a test")
+
+
+def test_predicted_times_are_taken_apart_and_what_they_get_wrong_together_is_in_the_intervals() -> None:
+    truth = (0.03, 0.001, 0.01)
+    found = fit_predictions({(b, a): predicted(model(*truth, b, a)) for b in (4, 8, 32) for a in (1, 2, 4)})
+    assert (found.alpha_s, found.beta_s, found.gamma_s) == pytest.approx(truth, rel=1e-3)
+    for interval, true in zip((found.alpha_interval_s, found.beta_interval_s, found.gamma_interval_s), truth):
+        assert interval == pytest.approx((0.6 * true, 1.7 * true), rel=1e-2)
+    assert found.knee_micro_batch == 29
+
+
+def test_predicted_times_that_follow_no_such_law_are_not_taken_apart() -> None:
+    waits_for_the_host = {(b, a): predicted(a * max(0.02, 0.001 * b)) for b in (2, 8, 32, 256, 1024) for a in (1, 2)}
+    with pytest.raises(NoSpeedFitError, match="misses"):
+        fit_predictions(waits_for_the_host)
+    with pytest.raises(NoSpeedFitError, match="both micro-batch and accumulation"):
+        fit_predictions({(2, a): predicted(a * 0.02) for a in (1, 2, 3, 4)})

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from advisor.records import Note
+from trainer.amounts import NUM_BUCKETS
 from trainer.config import TrainConfig
 from trainer.health.alarms import alarm
 from trainer.health.baselines import Baselines
-from trainer.health.statistics import NUM_BUCKETS, Floats, Paired, bucket_means, final_error, paired
+from trainer.health.statistics import Floats, Paired, bucket_means, final_error, paired
 from trainer.schedule import ema_decay_at
 
 PACE_FROM_FRAC = 0.05  # the earlier of the two points whose power law is extended; before it lies the warm-up

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.records import record
+from trainer.amounts import NUM_BUCKETS
 
-NUM_BUCKETS = 8
 _MAD_TO_SIGMA = 1.4826  # the median absolute deviation of a normal distribution, in standard deviations
 
 Floats = NDArray[np.float64]

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from advisor.records import Note
+from trainer.amounts import NUM_BUCKETS
 from trainer.config import TrainConfig
 from trainer.diffusion import NUM_TIMES
 from trainer.health.alarms import alarm
 from trainer.health.statistics import (
-    NUM_BUCKETS,
     Dispersion,
     Floats,
     bucket_means,

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from advisor.evaluation import CheckpointEvaluation, Choice, Compared, Judgement, Rejected, Select
 from advisor.records import Claim, Note
+from trainer.amounts import NUM_BUCKETS
 from trainer.judge.intervals import Z_95, paired_error, standard_error, wilson
 from trainer.notes import note
 
-NUM_BUCKETS = 8
 RISE_P = 0.01
 FLAT_FRAC = 0.2
 FLAT_GAIN = 0.005

@@ -1,8 +1,13 @@
-"""How many pictures of a run are judged, so that judging stays a small part of training."""
+"""How many pictures a run draws, judges and validates with, for itself and for its forecast. Loads no torch."""
 
 MAX_GENERATED = 1000
 MAX_AT_MILESTONE = 256
 MIN_AT_MILESTONE = 64  # fewer say next to nothing: no copy among 64 may still be 6 %
+MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
+BAND_COLUMNS = 16  # of a grid; more classes go on in a further band below
+GRID_ROWS = 8
+MAX_VALIDATED, MIN_VALIDATED = 256, 64  # fixed tuples of a validation
+NUM_BUCKETS = 8  # of noise, that the checks compare
 # Sampling one picture costs about as much as training on 20 / 3; this keeps the evaluation at the end
 # near 15 % of a run, and those at the milestones together below 7 %.
 _TRAINING_SAMPLES_PER_GENERATED = 40
@@ -22,5 +27,18 @@ def num_at_milestone(training_samples: int, num_milestones: int, num_classes: in
 
 
 def even(count: int, num_classes: int) -> int:
-    """The same number of every class, and at least one: ``count`` or less where that can be."""
+    """As many of every class, at least one."""
     return max(1, count // num_classes) * num_classes
+
+
+def grid_rows(num_classes: int) -> int:
+    """Pictures of each class in a grid."""
+    return GRID_ROWS if num_classes <= BAND_COLUMNS else GRID_ROWS // 2
+
+
+def num_validated(num_held_out: int) -> int:
+    """Fixed tuples of a validation: as many in each of the buckets that the health checks compare."""
+    if not num_held_out:
+        return 0
+    wanted = max(MIN_VALIDATED, min(MAX_VALIDATED, num_held_out))
+    return -(-wanted // NUM_BUCKETS) * NUM_BUCKETS
