@@ -97,7 +97,7 @@ def test_a_server_that_is_restarted_is_waited_for(server, hold):
 
 def test_a_server_that_stays_away_ends_the_search_and_the_same_task_goes_on(server, hold, monkeypatch):
     monkeypatch.setattr(database, "AWAY_S", 1.0)
-    wanted = of(server, hold)
+    wanted = of(server, hold, heartbeat_s=1, grace_s=10)  # a worker may be cut off before it has given its name
 
     def cut() -> None:
         hold.unlink()
