@@ -31,28 +31,34 @@ class FittedTable:
         for number, columns in enumerate(self._parts(options.max_width)):
             if number:
                 yield Text("")
-            yield self._drawn(columns)
+            yield self._drawn(columns, options.max_width)
 
     def _parts(self, width: int) -> list[list[int]]:
         parts, part = [], [0]
         for column in range(1, len(self._heads)):
-            if len(part) > 1 and self._narrowest([*part, column]) > width:
+            if len(part) > 1 and self._narrowest([*part, column], width) > width:
                 parts.append(part)
                 part = [0]
             part.append(column)
         return [*parts, part]
 
-    def _narrowest(self, columns: list[int]) -> int:
+    def _narrowest(self, columns: list[int], width: int) -> int:
         widths = [self._width(column) for column in columns]
         for k in (0, len(columns) - 1):
-            if self._may_fold(columns, k):
+            if self._may_fold(columns, k, width):
                 widths[k] = min(widths[k], max(HEAD_COLUMNS, self._head_width(columns[k])))
         return sum(widths) + _GAP * (len(columns) - 1)
 
-    def _may_fold(self, columns: list[int], k: int) -> bool:
+    def _may_fold(self, columns: list[int], k: int, width: int) -> bool:
         """Whether the cells at this place may be broken: texts at either side, but not names at the first."""
-        is_name = k == 0 and self._width(columns[0]) <= _NAME_COLUMNS
-        return k in (0, len(columns) - 1) and not self._numeric[columns[k]] and not is_name
+        is_at_side = k in (0, len(columns) - 1) and not self._numeric[columns[k]]
+        return is_at_side and not (k == 0 and self._has_whole_names(width))
+
+    def _has_whole_names(self, width: int) -> bool:
+        """Whether the first column is names, and each column of figures has room beside them."""
+        figures = [self._width(column) for column, is_numeric in enumerate(self._numeric) if column and is_numeric]
+        names = self._width(0)
+        return names <= _NAME_COLUMNS and names + _GAP + max(figures, default=0) <= width
 
     def _width(self, column: int) -> int:
         return max([self._head_width(column), *(cell_len(row[column].plain) for row in self._rows)])
@@ -60,9 +66,9 @@ class FittedTable:
     def _head_width(self, column: int) -> int:
         return max(map(cell_len, self._heads[column].plain.split("\n")))
 
-    def _drawn(self, columns: list[int]) -> RichTable:
+    def _drawn(self, columns: list[int], width: int) -> RichTable:
         drawn = RichTable(box=_HEAD_RULE, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-        may_fold = {column for k, column in enumerate(columns) if self._may_fold(columns, k)}
+        may_fold = {column for k, column in enumerate(columns) if self._may_fold(columns, k, width)}
         for column in columns:
             justify: Literal["left", "right"] = "right" if self._numeric[column] else "left"
             drawn.add_column(self._heads[column], justify=justify, no_wrap=column not in may_fold, overflow="fold")

@@ -35,7 +35,7 @@ def forget(tensor: torch.Tensor) -> None:
 def compute(func: Any, on_card: list[torch.Tensor], args: Any, kwargs: Any, device_type: str) -> Any | None:
     """What the operation gives on the CPU, if all that it reads is known and small; else ``None``.
 
-    Also where the CPU has no such kernel. An operation that is wrong is not hidden: it fails without values, too.
+    ``None``, too, where the CPU has no such kernel.
     """
     if any(known_value(tensor) is None for tensor in on_card):
         return None
@@ -51,7 +51,7 @@ def compute(func: Any, on_card: list[torch.Tensor], args: Any, kwargs: Any, devi
 
     try:
         return func(*tree_map(real, args), **tree_map(real, kwargs))
-    except RuntimeError:
+    except NotImplementedError:
         return None
 
 

@@ -49,6 +49,7 @@ class Child:
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
         """Start ``main()`` of this module of ours, with these variables added to the environment."""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._closing = threading.Lock()  # its number may be another file's by the time that it is read
         self._failure: Failure | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
@@ -107,7 +108,8 @@ class Child:
         for pipe in (self._orders_pipe, self._replies_pipe):
             with contextlib.suppress(OSError):  # what was not yet sent to a dead child is not missed
                 pipe.close()
-        self._stderr.close()
+        with self._closing:
+            self._stderr.close()
 
     def _send(self, order: str) -> Failure | None:
         try:
@@ -127,12 +129,12 @@ class Child:
         return self.fail(Failure(outcome=outcome, message=message, traceback_text=tail or None))
 
     def _stderr_tail(self) -> str:
-        try:
+        with self._closing:
+            if self._stderr.closed:
+                return ""
             self._stderr.seek(0, os.SEEK_END)
             self._stderr.seek(max(0, self._stderr.tell() - _TAIL_BYTES))
             return self._stderr.read().decode(errors="replace").strip()
-        except ValueError:  # closed by another thread than the one that waits for an answer
-            return ""
 
     def _read(self) -> None:
         with contextlib.suppress(ValueError, OSError):  # the pipe is closed under our feet in close()
