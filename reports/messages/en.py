@@ -204,8 +204,8 @@ EN = Messages(
     # ---- 4 effective batch
     section_batch="Effective batch, and what changes with it",
     batch_unchanged=(
-        "The effective batch is the same, so each step sees as many samples and averages the same gradients:"
-        " learning rate, betas, EMA and warm-up stay as they are."
+        "The effective batch is the same, so each step sees as many samples and averages the same gradients, up to"
+        " rounding: learning rate, betas, EMA and warm-up stay as they are."
     ),
     batch_changed=(
         "The effective batch changes, so learning rate, betas, EMA and warm-up have to change with it; the table"

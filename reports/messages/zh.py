@@ -194,7 +194,10 @@ ZH = Messages(
     chart_grids="样本图",
     # ---- 4 有效批量
     section_batch="有效批量：哪些要改，哪些不用改",
-    batch_unchanged="有效批量不变：每一步看到同样多的样本，训练动态不变，学习率、betas、EMA 和预热都不用调整。",
+    batch_unchanged=(
+        "有效批量不变：每一步看到同样多的样本，平均梯度相同（只差舍入误差），"
+        "学习率、betas、EMA 和预热都不用调整。"
+    ),
     batch_changed="有效批量变了，学习率、betas、EMA 和预热必须一起调整，新值见下表。",
     # ---- 5 数据集
     section_dataset="数据集适配",
