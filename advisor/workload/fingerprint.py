@@ -25,9 +25,10 @@ def code_digest(spec: str) -> str | None:
     if first is None:
         return None
     seen: dict[Path, bytes] = {}
-    waiting = [first]
+    names: set[str] = set()  # dozens of files import the same ones
+    waiting = [first.resolve()]
     while waiting:
-        path = waiting.pop().resolve()
+        path = waiting.pop()
         if path in seen:
             continue
         try:
@@ -36,8 +37,9 @@ def code_digest(spec: str) -> str | None:
         except (OSError, SyntaxError, ValueError):
             return None
         for name in imported:
-            if only is None or name.partition(".")[0] == only:
-                waiting += _local_files(name, folders)
+            if name not in names and (only is None or name.partition(".")[0] == only):
+                names.add(name)
+                waiting += (place.resolve() for place in _local_files(name, folders))
     digest = hashlib.sha256()
     for path in sorted(seen):
         digest.update(str(path).encode(errors="surrogateescape") + b"\0" + hashlib.sha256(seen[path]).digest())
