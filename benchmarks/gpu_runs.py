@@ -133,7 +133,7 @@ def soak(
         **dataclasses.asdict(subject(net, precision)), device=ground.torch_device, micro_batch=batch,
         accumulation=accumulation, cap_bytes=None,
     )  # fmt: skip
-    with Sandbox(ground.environment) as sandbox:
+    with Sandbox(order.spec, ground.environment) as sandbox:
         built = sandbox.build(order, timeout_s=box.left_s)
         reports = [] if isinstance(built, Failure) else _steps(sandbox, box, num_steps)
         failure = built if isinstance(built, Failure) else next((x for x in reports if isinstance(x, Failure)), None)

@@ -84,7 +84,7 @@ class Attempts:
     ) -> None:
         self._subject, self._place, self._accumulation = subject, place, accumulation
         self._decider, self._timeout_s, self._on_progress = decider, timeout_s, on_progress
-        self._next: Sandbox | None = Sandbox(place.environment)
+        self._next: Sandbox | None = self._start()
         self.built: Built | None = None
 
     def __enter__(self) -> "Attempts":
@@ -101,12 +101,15 @@ class Attempts:
         purpose = "checking" if plan.checks else "probing"
         self._on_progress(f"{purpose} the memory at micro-batch {plan.micro_batch} ...")
         started_s = time.perf_counter()
-        sandbox = self._next or Sandbox(self._place.environment)
-        self._next = None if plan.checks else Sandbox(self._place.environment)  # a check is most likely the last
+        sandbox = self._next or self._start()
+        self._next = None if plan.checks else self._start()  # a check is most likely the last
         try:
             return self._run(plan, sandbox, started_s)
         finally:
             sandbox.close()
+
+    def _start(self) -> Sandbox:
+        return Sandbox(self._subject.spec, self._place.environment)
 
     def _run(self, plan: Plan, sandbox: Sandbox, started_s: float) -> Attempt:
         order = BuildOrder(

@@ -80,7 +80,7 @@ def measure_settings(
     A larger micro-batch is not run once a smaller one did not fit: it has no point. ``rehearses``: what a run does
     beside its steps is timed, too, in the first setting's process and after its steps.
     """
-    trials = [Trial(one, place.environment, rehearses=rehearses and k == 0) for k, one in enumerate(settings)]
+    trials = [Trial(one, subject, place, rehearses=rehearses and k == 0) for k, one in enumerate(settings)]
     present, *others = trials
     with contextlib.ExitStack() as stack:
         for trial in trials:
@@ -97,7 +97,7 @@ def measure_settings(
                 _time_group(groups[-1], timeout_s)
                 groups.append([])
             on_progress(f"measuring {trial.micro_batch} x {trial.accumulation} ...")
-            trial.warm_up(subject, place, timeout_s)
+            trial.warm_up(timeout_s)
             on_progress(f"measured {trial.micro_batch} x {trial.accumulation}: {trial.summary()}")
             if trial.failure is None:
                 groups[-1].append(trial)
@@ -117,7 +117,7 @@ def measure_settings(
 class Trial:
     """One setting while it is measured."""
 
-    def __init__(self, setting: tuple[int, int], environment: Mapping[str, str], *, rehearses: bool = False) -> None:
+    def __init__(self, setting: tuple[int, int], subject: Subject, place: Place, *, rehearses: bool = False) -> None:
         self.setting = setting
         self.micro_batch, self.accumulation = setting
         self.built: Built | None = None
@@ -126,7 +126,7 @@ class Trial:
         self.was_run = False
         self.rehearsed: tuple[Rehearsed, ...] = ()
         self._rehearses = rehearses
-        self._environment = environment
+        self._subject, self._place = subject, place
         self._sandbox: Sandbox | None = None
         self._first_step_s: float | None = None
         self._reserved_bytes: int | None = None
@@ -150,19 +150,19 @@ class Trial:
     def start(self) -> Sandbox:
         """The child process, which is started the first time."""
         if self._sandbox is None:
-            self._sandbox = Sandbox(self._environment)
+            self._sandbox = Sandbox(self._subject.spec, self._place.environment)
         return self._sandbox
 
-    def warm_up(self, subject: Subject, place: Place, timeout_s: float) -> None:
+    def warm_up(self, timeout_s: float) -> None:
         """Build the workload, run the first step, and one with memory tracked."""
         self.was_run = True
         order = BuildOrder(
-            spec=subject.spec,
-            parameters=dict(subject.parameters),
-            device=place.torch_device,
+            spec=self._subject.spec,
+            parameters=dict(self._subject.parameters),
+            device=self._place.torch_device,
             micro_batch=self.micro_batch,
             accumulation=self.accumulation,
-            cap_bytes=place.budget_bytes,
+            cap_bytes=self._place.budget_bytes,
         )
         built = self.start().build(order, timeout_s=timeout_s)
         if isinstance(built, Failure):

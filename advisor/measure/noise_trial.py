@@ -67,7 +67,7 @@ def measure_noise_scale(
     if MIN_STEPS * step_s > seconds:
         return NoiseOutcome(refusal="too_slow", needed_s=MIN_STEPS * step_s)
     on_progress(f"measuring the gradient noise scale: {MIN_STEPS} to {MAX_STEPS} steps of {cut[0]} x {cut[1]} ...")
-    with Sandbox(place.environment) as sandbox:
+    with Sandbox(subject.spec, place.environment) as sandbox:
         order = BuildOrder(
             spec=subject.spec,
             parameters=dict(subject.parameters),

@@ -9,7 +9,7 @@ import torch
 from advisor.measure.messages import Rehearsed
 from advisor.workload.protocol import Rehearsal, Workload
 
-MOST_S = 2.0  # a larger size is tried if by proportion it takes less: small ones are all overhead and warming up
+MOST_S = 1.0  # a larger size is tried if by proportion it takes less: small ones are all overhead and warming up
 
 
 def rehearse(workload: Workload, synchronize: Callable[[], None]) -> tuple[Rehearsed, ...]:

@@ -13,9 +13,9 @@ from advisor.workload.child import Child
 class Sandbox:
     """One child process with one workload in it. It starts (and imports torch) at once."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start the child, with these variables added to the environment."""
-        self._child = Child("advisor.measure.worker", environment)
+    def __init__(self, spec: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start the child for this workload, with these variables added to the environment."""
+        self._child = Child("advisor.measure.worker", environment, spec)
 
     def __enter__(self) -> "Sandbox":
         return self

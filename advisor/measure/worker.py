@@ -15,7 +15,7 @@ from advisor.measure.messages import BuildOrder, Built, Failure, Order, Rehearse
 from advisor.predict.trace import Trace
 from advisor.workload.child import answer_orders
 from advisor.workload.description import describe
-from advisor.workload.load import load_factory, workload_error
+from advisor.workload.load import import_early, load_factory, workload_error
 from advisor.workload.oom import classify_error
 from advisor.workload.protocol import Workload
 
@@ -30,10 +30,13 @@ from advisor.workload.state import static_breakdown  # isort: skip - imports tor
 from advisor.workload.step import TrainingStep  # isort: skip - imports torch
 
 
-def main() -> None:
-    """Answer orders until the parent closes the pipe."""
+def main(spec: str) -> None:
+    """Answer orders until the parent closes the pipe; the workload's imports take seconds and are done before."""
     bench = Bench()
-    answer_orders(lambda line: schema.to_json(bench.answer(schema.from_json(Order, line, where="order"))))
+    answer_orders(
+        lambda line: schema.to_json(bench.answer(schema.from_json(Order, line, where="order"))),
+        prepare=lambda: import_early(spec),
+    )
 
 
 class Bench:

@@ -22,7 +22,7 @@ from advisor.records import Outcome, record
 from advisor.workload.oom import classify_exit
 
 # Not `python -m`: that would look into the current folder first, where a user's own `trainer` may lie.
-_START = "import sys; sys.path[0] = sys.argv.pop(1); from {module} import main; main()"
+_START = "import sys; sys.path[0] = sys.argv.pop(1); from {module} import main; main(*sys.argv[1:])"
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _TAIL_BYTES = 4000
 _GRACE_S = 5.0
@@ -46,14 +46,14 @@ class Failure:
 class Child:
     """One child process. It starts (and imports torch) at once, so that several can start side by side."""
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start ``main()`` of this module of ours, with these variables added to the environment."""
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None, *arguments: str) -> None:
+        """Start ``main(*arguments)`` of this module of ours, with these variables added to the environment."""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._closing = threading.Lock()  # its number may be another file's by the time that it is read
         self._failure: Failure | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(module=module), _PACKAGE_ROOT],
+            [sys.executable, "-c", _START.format(module=module), _PACKAGE_ROOT, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -159,11 +159,15 @@ def one_line(text: str) -> str:
 # ---- the child's side ---------------------------------------------------------------------------
 
 
-def answer_orders(answer: Callable[[str], str]) -> None:
-    """In the child: answer every order until the parent closes the pipe, which ends the process."""
+def answer_orders(answer: Callable[[str], str], *, prepare: Callable[[], object] = lambda: None) -> None:
+    """In the child: answer every order until the parent closes the pipe, which ends the process.
+
+    ``prepare`` is called before the first one comes.
+    """
     orders_pipe, replies_pipe = _take_over_streams()
     orders: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_orders, args=(orders_pipe, orders), daemon=True).start()
+    prepare()
     while True:
         replies_pipe.write(one_line(answer(orders.get())))
         replies_pipe.flush()

@@ -85,7 +85,7 @@ def _imported(source: bytes, package: str) -> tuple[str, ...]:
 
 
 def _imported_names(source: bytes, package: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -94,6 +94,14 @@ def _imported_names(source: bytes, package: str) -> Iterator[str]:
             name = ".".join([*base, *([node.module] if node.module else [])])
             yield name
             yield from (f"{name}.{alias.name}" if name else alias.name for alias in node.names)
+
+
+def _statements(block: ast.AST) -> Iterator[ast.AST]:
+    """Every statement in a block, however deep; expressions hold none, and are most of a file."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for one in getattr(block, field, ()):
+            yield one
+            yield from _statements(one)
 
 
 def _local_files(name: str, folders: Sequence[Path]) -> list[Path]:

@@ -1,5 +1,6 @@
 """Finds the function that makes a workload, from ``path/to/file.py:function`` or ``package.module:function``."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -31,6 +32,13 @@ def load_factory(spec: str) -> Factory:
     own = [name for name, value in vars(module).items() if _is_own_function(value, module)]
     listed = f"it defines {', '.join(sorted(own))}" if own else "it defines no function"
     raise UsageError(f"{place} has no function {function_name!r}{nearest_name(function_name, own)}; {listed}")
+
+
+def import_early(spec: str) -> None:
+    """Import what the spec names if that can be done twice. What goes wrong is said when it is needed."""
+    if not is_file_spec(spec):
+        with contextlib.suppress(UsageError, WorkloadError):
+            load_factory(spec)
 
 
 def split_spec(spec: str) -> tuple[str, str]:

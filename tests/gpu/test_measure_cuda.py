@@ -40,7 +40,7 @@ def test_the_cap_ends_in_a_clean_out_of_memory() -> None:
         spec=SYNTHETIC, parameters={"num_features": 1_000_000}, device="cuda:0", micro_batch=256, accumulation=1,
         cap_bytes=2**30,
     )  # fmt: skip
-    with Sandbox() as sandbox:
+    with Sandbox(SYNTHETIC) as sandbox:
         sandbox.build(order, timeout_s=120)
         failure = sandbox.step(tracks_memory=False, timeout_s=120)
     assert isinstance(failure, Failure)
@@ -62,7 +62,7 @@ def test_the_allocators_own_history_replays_to_what_was_reserved() -> None:
         spec=SYNTHETIC, parameters={"num_features": 1_000_000}, device="cuda:0", micro_batch=16, accumulation=2,
         cap_bytes=None, keeps_history=True,
     )  # fmt: skip
-    with Sandbox() as sandbox:
+    with Sandbox(SYNTHETIC) as sandbox:
         sandbox.build(order, timeout_s=120)
         steps = [sandbox.step(tracks_memory=False, timeout_s=120) for _ in range(2)]
         history = sandbox.history(timeout_s=120)

@@ -101,11 +101,11 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def next_sandbox() -> Iterator[Callable[[], Sandbox]]:
     """Children that import torch side by side while the first tests run."""
-    waiting = [Sandbox() for _ in range(2)]
+    waiting = [Sandbox(SYNTHETIC) for _ in range(2)]
     used: list[Sandbox] = []
 
     def take() -> Sandbox:
-        waiting.append(Sandbox())
+        waiting.append(Sandbox(SYNTHETIC))
         used.append(waiting.pop(0))
         return used[-1]
 
@@ -232,7 +232,8 @@ def test_a_cap_makes_a_large_allocation_fail_cleanly(next_sandbox: Callable[[], 
 
 def test_the_child_ends_with_its_parent() -> None:
     script = (
-        "import sys; from advisor.measure.sandbox import Sandbox; s = Sandbox(); print(flush=True); sys.stdin.read()"
+        "import sys; from advisor.measure.sandbox import Sandbox; "
+        f"s = Sandbox({SYNTHETIC!r}); print(flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-uc", script], stdin=-1, stdout=-1, text=True)
     assert parent.stdout is not None
@@ -249,8 +250,20 @@ def test_a_users_own_trainer_folder_is_not_taken_for_ours(tmp_path: Path, monkey
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('somebody else')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with Sandbox() as sandbox:
+    with Sandbox(SYNTHETIC) as sandbox:
         assert isinstance(sandbox.build(order(SYNTHETIC, num_features=10), timeout_s=120), Built)
+
+
+@pytest.mark.parametrize(("line", "said"), [("raise ValueError('mine')", "mine"), ("import os; os.abort()", "SIGABRT")])
+def test_what_a_module_does_when_it_is_imported_is_said_when_it_is_built(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "early.py").write_text(f"print('hello')\n{line}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with Sandbox("early:make") as sandbox:
+        failure = sandbox.build(order("early:make"), timeout_s=60)
+    assert isinstance(failure, Failure)
+    assert said in failure.message
 
 
 def test_a_campaign_compares_settings_and_leaves_out_what_is_larger_than_a_failure() -> None:

@@ -53,3 +53,20 @@ def test_a_module_in_the_current_folder_is_found(step: Path, monkeypatch: pytest
     assert before is not None
     (step.parent / "net" / "parts.py").write_text("WIDTH = 2\n")
     assert code_digest("step_to_find:make") not in (before, None)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "try:\n    pass\nexcept ImportError:\n    import late",
+        "try:\n    pass\nfinally:\n    import late",
+        "if False:\n    pass\nelse:\n    import late",
+        "class Step:\n    def run(self):\n        with open('x'):\n            import late",
+        "match 1:\n    case 1:\n        import late",
+    ],
+)
+def test_imports_are_found_wherever_a_statement_may_stand(step: Path, block: str) -> None:
+    step.write_text(f"{block}\n")
+    before = code_digest(f"{step}:make")
+    (step.parent / "late.py").write_text("x = 2\n")
+    assert code_digest(f"{step}:make") not in (before, None)
