@@ -85,14 +85,11 @@ def measure_settings(
     with contextlib.ExitStack() as stack:
         for trial in trials:
             stack.callback(trial.close)
+        _start_together(trials, timeout_s)
         groups: list[list[Trial]] = [[]]
-        in_order = [present, *sorted(others, key=lambda trial: trial.setting)]
-        for trial, following in zip(in_order, [*in_order[1:], None], strict=True):
+        for trial in (present, *sorted(others, key=lambda trial: trial.setting)):
             if not _may_fit(trial, trials, place.budget_bytes):
                 continue
-            trial.start()
-            if following is not None:
-                following.start()  # imports torch while this one is measured
             if not _fit_together([*groups[-1], trial], trials, place):
                 _time_group(groups[-1], timeout_s)
                 groups.append([])
@@ -240,6 +237,13 @@ class Trial:
     def _fail(self, failure: Failure) -> None:
         self.failure = failure
         self.close()  # its memory must be free before the next one is measured
+
+
+def _start_together(trials: list[Trial], timeout_s: float) -> None:
+    """Children import torch side by side, and all before the first step: on few cores that would crawl beside it."""
+    for sandbox in [trial.start() for trial in trials]:
+        if sandbox.wait(timeout_s=timeout_s) is not None:
+            return  # building it says why
 
 
 def _time_group(group: list[Trial], timeout_s: float) -> None:

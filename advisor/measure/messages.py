@@ -30,11 +30,12 @@ class BuildOrder:
 class Order:
     """One thing to do: build the workload, run one optimizer step or one evaluation of it, tell its history.
 
+    ``import`` asks for nothing: it is answered once everything is imported.
     ``rehearse`` times what a run does beside its steps.
     ``watch`` runs ``num_steps`` steps whose gradients are watched; ``anew`` forgets those that were watched before.
     """
 
-    action: Literal["build", "step", "evaluate", "history", "watch", "rehearse"]
+    action: Literal["import", "build", "step", "evaluate", "history", "watch", "rehearse"]
     build: BuildOrder | None = None
     tracks_memory: bool = False
     num_steps: int = 0
@@ -80,7 +81,7 @@ class Rehearsed:
 
 @record
 class Reply:
-    """The answer to one order: exactly one field is filled; none for a history that cannot be told."""
+    """The answer to one order: exactly one field is filled; none for imports, or for a history that cannot be told."""
 
     built: Built | None = None
     step: StepReport | None = None

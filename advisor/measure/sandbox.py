@@ -25,6 +25,11 @@ class Sandbox:
     ) -> None:
         self.close()
 
+    def wait(self, *, timeout_s: float) -> Failure | None:
+        """Wait until the child has imported what it needs."""
+        reply = self._exchange(Order(action="import"), timeout_s)
+        return reply if isinstance(reply, Failure) else None
+
     def build(self, order: BuildOrder, *, timeout_s: float) -> Built | Failure:
         """Build the workload in the child."""
         reply = self._exchange(Order(action="build", build=order), timeout_s)
