@@ -22,7 +22,8 @@ from trainer.oom import Pieces
 from trainer.order import generator
 
 SamplerName = Literal["dpm++", "ddim"]
-_BATCH = 250
+_BATCH, _MIN_BATCH = 250, 8
+_CPU_POSITIONS = 2**14  # pixels or latents of a batch: more no longer stay in a CPU's caches
 _MIN_TILE_PIXELS = 64
 _GAP, _HEAD = 4, 20
 _ENLARGE = Image.Resampling.BICUBIC
@@ -64,9 +65,21 @@ def generate(
     def denoised(x_BCHW: Tensor, label_B: Tensor) -> Tensor:
         return _denoise(model, x_BCHW.to(device), label_B.to(device), make_scheduler(sampler), num_steps, guidance)
 
-    parts = (pieces or Pieces())("sampling", _BATCH, denoised, noise_BCHW, label_B)
+    parts = (pieces or Pieces())("sampling", _at_once(device, shape_CHW), denoised, noise_BCHW, label_B)
     model.train(was_training)
     return torch.cat(parts)
+
+
+def _at_once(device: torch.device, shape_CHW: tuple[int, int, int]) -> int:
+    """How many pictures are drawn together.
+
+    On two cores drawing 250 pictures of 32 pixels took 1.3 to 1.5 times as long at once as in batches of 16; of 8
+    pixels, 250 at once were best.
+    """
+    if device.type != "cpu":
+        return _BATCH
+    _, height, width = shape_CHW
+    return max(_MIN_BATCH, min(_BATCH, _CPU_POSITIONS // (height * width)))
 
 
 def _denoise(
