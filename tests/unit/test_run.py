@@ -7,6 +7,7 @@ import pytest
 from sample_advice import MIB, sample_advice, write_sample_run
 
 from advisor.errors import UsageError
+from reports.entries import actual
 from reports.run import read_run, read_source, source_json
 
 
@@ -138,3 +139,16 @@ def test_the_json_report_holds_the_records_in_english_keys(folder: Path) -> None
     assert plain["run"]["actual"]["step_s"]["basis"] == "measured"
     assert plain["advice"]["recommended"]["micro_batch"] == 16
     assert json.loads(source_json(sample_advice(), None))["run"] is None
+
+
+def test_the_time_on_the_clock_leaves_out_the_pauses_between_the_parts_of_a_run() -> None:
+    def at(kind: str, utc: str) -> dict[str, str]:
+        return {"kind": kind, "utc": f"2025-01-01T{utc}+00:00"}
+
+    events = [
+        at("start", "10:00:00"), at("checkpoint", "10:00:30"), at("interrupted", "10:01:00"),
+        at("resume", "12:00:00"), {"kind": "warning", "utc": "torn"}, at("finished", "12:00:20"),
+    ]  # fmt: skip
+    assert actual((), events, []).total_s.value == 80
+    assert actual((), [{"kind": "start"}], []).total_s.value is None
+    assert actual((), [], []).total_s.value is None
