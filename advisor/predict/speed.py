@@ -252,7 +252,7 @@ def _log_error(time: StepTime) -> float:
     if time.low <= 0 or time.high <= time.low or time.n < 2:
         return 0.0
     # Few repeats: the interval runs from the smallest to the largest, and is less sure than 95 %.
-    z = min(_CONFIDENCE_Z, NormalDist().inv_cdf(1 - 0.5**time.n))
+    z = min(_CONFIDENCE_Z, -NormalDist().inv_cdf(0.5 ** min(time.n, 100)))
     return math.log(time.high / time.low) / (2 * z)
 
 

@@ -1,5 +1,6 @@
 """The model of step times: known coefficients come back, and what does not follow the model is refused."""
 
+import dataclasses
 import math
 import random
 
@@ -71,6 +72,12 @@ def test_the_intervals_cover_the_truth_of_noisy_times() -> None:
     assert sum(inside) >= 90
     widths = sorted(math.log(fit.step_time(12, 2).high / fit.step_time(12, 2).low) for fit in fits)
     assert widths[50] < 0.1, "an interval that covers everything says nothing"
+
+
+def test_thousands_of_repeats_are_as_good_as_twenty_with_the_same_interval() -> None:
+    few = noisy((0.0096, 0.0009, 0.0062), 0)
+    many = [dataclasses.replace(one, step_s=dataclasses.replace(one.step_s, n=5000)) for one in few]
+    assert fit_speed(many) == fit_speed(few)
 
 
 @given(SECONDS, SECONDS, SECONDS, st.floats(1e-3, 1e3), st.integers(0, 1000))
