@@ -5,6 +5,7 @@ from typing import Any
 
 from advisor import storage
 from advisor.errors import DataError, Interrupted, NonFiniteError
+from advisor.recommend.duration import at_the_end
 from advisor.records import Note
 from trainer.evaluate import Evaluator
 from trainer.folder import stored_advice
@@ -189,7 +190,8 @@ class Execution:
         )
 
     def _new_reporter(self, device_name: str) -> Reporter:
-        run = self._run
+        run, advice = self._run, stored_advice(self._run.folder)
+        timed_here = advice is not None and advice.device.kind == run.state.model.device.type
         return Reporter(
             run.config,
             run.state,
@@ -201,6 +203,7 @@ class Execution:
             num_train=len(run.split.train),
             memory=self._memory,
             health=self._health,
+            at_the_end_s=at_the_end(advice.occasions if advice is not None and timed_here else ()),
         )
 
     def _new_evaluator(self) -> Evaluator:

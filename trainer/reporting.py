@@ -5,7 +5,7 @@ from collections.abc import Callable
 import psutil
 import torch
 
-from advisor.records import Progress
+from advisor.records import Claim, Progress
 from trainer.card import CardWatch
 from trainer.config import TrainConfig
 from trainer.health.monitor import Health
@@ -53,11 +53,12 @@ class Reporter:
         num_train: int,
         memory: PeakMemory,
         health: Health | None,
+        at_the_end_s: Claim,
     ) -> None:
         self._config, self._state, self._stepper, self._journal = config, state, stepper, journal
         self._on_progress, self._memory, self._health = on_progress, memory, health
         self._run_name, self._device_name, self._num_train = run_name, device_name, num_train
-        self._remaining = RemainingTime(state.samples_seen)
+        self._remaining = RemainingTime(state.samples_seen, at_the_end_s)
         self._card = CardWatch(state.model.device, state.optimizer)
 
     def __call__(self, window: Window, validation_loss: float | None) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from advisor.measure.drift import Drift, clear_drift
 from advisor.measure.messages import BuildOrder, Built, Failure, Rehearsed, StepReport
 from advisor.measure.sandbox import Sandbox
-from advisor.measure.timing import interleave, mean_time, paired_ratio, summarize
+from advisor.measure.timing import DECISIVE_ROUNDS, interleave, mean_time, paired_ratio, summarize
 from advisor.records import Breakdown, Measurement, StepTime, Value, record
 from advisor.units import MIB, format_bytes, format_duration
 
@@ -73,15 +73,18 @@ def measure_settings(
     *,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     rehearses: bool = False,
+    decides: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Campaign:
     """Measure settings (micro-batch, accumulation); the first is the one that others are compared with.
 
     A larger micro-batch is not run once a smaller one did not fit: it has no point. ``rehearses``: what a run does
-    beside its steps is timed, too, in the first setting's process and after its steps.
+    beside its steps is timed, too, in the first setting's process and after its steps. ``decides``: settings of the
+    first one's effective batch are timed until their comparison has a 95 % interval, however long their steps are.
     """
     trials = [Trial(one, subject, place, rehearses=rehearses and k == 0) for k, one in enumerate(settings)]
     present, *others = trials
+    decides_at = present.effective_batch if decides else None
     with contextlib.ExitStack() as stack:
         for trial in trials:
             stack.callback(trial.close)
@@ -91,7 +94,7 @@ def measure_settings(
             if not _may_fit(trial, trials, place.budget_bytes):
                 continue
             if not _fit_together([*groups[-1], trial], trials, place):
-                _time_group(groups[-1], timeout_s)
+                _time_group(groups[-1], timeout_s, decides_at=decides_at)
                 groups.append([])
             on_progress(f"measuring {trial.micro_batch} x {trial.accumulation} ...")
             trial.warm_up(timeout_s)
@@ -101,7 +104,7 @@ def measure_settings(
             elif trial is present and trial.failure.outcome != "oom":
                 break  # the user's own step raises or hangs: nothing else is worth a trial
         on_progress("timing the settings in turns ...")
-        _time_group(groups[-1], timeout_s)
+        _time_group(groups[-1], timeout_s, decides_at=decides_at)
         return Campaign(
             points=tuple(trial.point(present) for trial in trials if trial.was_run),
             built=present.built,
@@ -143,6 +146,11 @@ class Trial:
         if budget_bytes is None or self._reserved_bytes is None:
             return False
         return self._reserved_bytes > budget_bytes
+
+    @property
+    def effective_batch(self) -> int:
+        """Samples an optimizer step sees."""
+        return self.micro_batch * self.accumulation
 
     def start(self) -> Sandbox:
         """The child process, which is started the first time."""
@@ -246,11 +254,21 @@ def _start_together(trials: list[Trial], timeout_s: float) -> None:
             return  # building it says why
 
 
-def _time_group(group: list[Trial], timeout_s: float) -> None:
-    interleave({trial.setting: partial(trial.timed_step, timeout_s) for trial in group if trial.failure is None})
+def _time_group(group: list[Trial], timeout_s: float, *, decides_at: int | None) -> None:
+    """Rounds of all, then as many more of the settings of one effective batch as a decision between them takes."""
+    _interleave(group, timeout_s)
+    rivals = [one for one in group if one.failure is None and one.effective_batch == decides_at]
+    missing = DECISIVE_ROUNDS - min((len(one.durations_s) for one in rivals), default=DECISIVE_ROUNDS)
+    if len(rivals) > 1 and missing > 0:
+        _interleave(rivals, timeout_s, min_rounds=missing, max_rounds=missing)
     for trial in group:
         trial.rehearse()
         trial.close()
+
+
+def _interleave(trials: list[Trial], timeout_s: float, **rounds: int) -> None:
+    steps = {one.setting: partial(one.timed_step, timeout_s) for one in trials if one.failure is None}
+    interleave(steps, **rounds)
 
 
 def _may_fit(trial: Trial, trials: list[Trial], budget_bytes: int | None) -> bool:

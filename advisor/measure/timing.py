@@ -16,6 +16,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 MIN_ROUNDS = 3
 MAX_ROUNDS = 20  # the interval of the median then leaves out the five smallest and the five largest
+DECISIVE_ROUNDS = 6  # fewer have no 95 % interval of a median, not even from the smallest to the largest
 SECONDS_PER_SETTING = 3.0
 BAND = "; 80 % band"  # in the source of a claim
 Z_80 = statistics.NormalDist().inv_cdf(0.9)  # of a central 80 % band

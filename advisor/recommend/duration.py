@@ -137,6 +137,12 @@ def elapsed(share: float, training: Claim, occasions: Sequence[Occasion]) -> Cla
     return _total(_scaled(training, share), parts, f"steps x mean time of a step + what comes between them{BAND}")
 
 
+def at_the_end(occasions: Sequence[Occasion]) -> Claim:
+    """Seconds of what comes after the last step, as far as that could be timed."""
+    nothing = Claim(value=0.0, basis="predicted", source="no step")
+    return _total(nothing, [(one.each_s, one.num_times) for one in occasions if one.when == "end"], "timed small")
+
+
 def _scaled(claim: Claim, factor: float) -> Claim:
     value, low, high = (None if x is None else factor * x for x in (claim.value, claim.low, claim.high))
     return Claim(value=value, low=low, high=high, basis=claim.basis, source=claim.source)

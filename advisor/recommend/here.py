@@ -89,6 +89,7 @@ def _measure(
             place,
             timeout_s=question.timeout_s,
             rehearses=True,
+            decides=question.goal == "time",
             on_progress=on_progress,
         )
         smallest = _smallest_same_batch(candidates)

@@ -2,11 +2,11 @@
 
 from advisor.measure.campaign import Campaign
 from advisor.measure.drift import Drift
+from advisor.measure.timing import DECISIVE_ROUNDS
 from advisor.recommend.reasons import note
 from advisor.records import Measurement, Note
 
 _STALL_FRAC = 0.1
-_FEW_ROUNDS = 6  # below, the interval is the smallest and largest and covers less than 95 %
 
 
 def timing_notes(campaign: Campaign, recommended: tuple[int, int]) -> tuple[Note, ...]:
@@ -21,7 +21,7 @@ def timing_notes(campaign: Campaign, recommended: tuple[int, int]) -> tuple[Note
     chosen = [one for one in measured if (one.micro_batch, one.accumulation) == recommended]
     found = [
         None if campaign.interleaved else note("not_interleaved"),
-        note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < _FEW_ROUNDS else None,
+        note("few_rounds", num_rounds=min(timed)) if timed and min(timed) < DECISIVE_ROUNDS else None,
         _drift_note(campaign.drift) if campaign.drift is not None else None,
         *map(_input_note, chosen),
     ]

@@ -281,6 +281,17 @@ def test_a_campaign_compares_settings_and_leaves_out_what_is_larger_than_a_failu
     assert same.ratio_to_present.median < 0.9, "two pauses of 50 ms against one"
 
 
+def test_a_decision_between_slow_steps_takes_six_rounds_and_the_others_are_left_at_fewer() -> None:
+    place = Place(torch_device="cpu", environment={}, budget_bytes=None)
+    subject = Subject(spec=SYNTHETIC, parameters={"num_features": 100, "alpha_s": 0.7})
+    campaign = measure_settings([(2, 2), (4, 1), (8, 1)], subject, place, decides=True)
+    rounds = [point.measurement.step_s.n for point in campaign.points if point.measurement.step_s]
+    assert rounds[:2] == [6, 6]
+    assert rounds[2] < 6
+    assert campaign.points[1].ratio_to_present is not None
+    assert campaign.points[1].ratio_to_present.n == 6
+
+
 def test_an_evaluation_is_timed_after_the_steps_and_its_failure_is_none_of_them(faults: Path) -> None:
     found, place = {}, Place(torch_device="cpu", environment={}, budget_bytes=None)
     for name in ("evaluates", "fails_to_evaluate"):

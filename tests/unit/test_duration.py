@@ -16,6 +16,7 @@ from advisor.recommend.duration import (
     NAMES,
     TIMES,
     Planned,
+    at_the_end,
     beside_steps,
     elapsed,
     run_time,
@@ -38,6 +39,13 @@ def test_the_mean_counts_and_not_the_median():
     assert found.value == pytest.approx(100 * statistics.fmean(DURATIONS_S))
     assert found.low < found.value < found.high
     assert found.source == "100 steps x mean of 4 timed steps; 80 % band"
+
+
+def test_after_the_last_step_comes_what_is_planned_for_the_end():
+    found = at_the_end(beside_steps((GRIDS, AT_END, JUDGING), [SAMPLING], TIMED).occasions)
+    assert found.value == pytest.approx(5.0)
+    assert found.low < found.value < found.high
+    assert at_the_end(()).value == 0
 
 
 def test_what_a_run_does_beside_its_steps_is_scaled_to_its_size_and_counted():

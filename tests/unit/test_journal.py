@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from advisor.records import Claim
 from trainer import journal
 from trainer.journal import Journal, RemainingTime
 
@@ -41,3 +42,13 @@ def test_the_forecast_is_the_mean_pace_with_an_interval(monkeypatch):
 
 def test_nothing_is_left_at_the_end():
     assert RemainingTime(0).update(1000, 1000).value == 0
+
+
+def test_what_comes_after_the_last_sample_is_waited_for_too(monkeypatch):
+    monkeypatch.setattr(journal.time, "perf_counter", iter([0.0, 1.0, 3.0, 4.0]).__next__)
+    remaining = RemainingTime(0, Claim(value=50.0, low=40.0, high=65.0, basis="predicted", source="timed small"))
+    assert remaining.update(100, 1000).value == pytest.approx(9 + 50)
+    remaining.update(200, 1000)
+    claim = remaining.update(1000, 1000)
+    assert (claim.value, claim.low, claim.high) == pytest.approx((50, 40, 65))
+    assert "end of the run" in claim.source
