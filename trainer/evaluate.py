@@ -24,6 +24,7 @@ from trainer.amounts import (
 from trainer.config import TrainConfig
 from trainer.data import Pictures, Split, load_pictures, split_pictures
 from trainer.diffusion import Objective
+from trainer.drawn import Drawing, DrawnPictures
 from trainer.evaluation_file import EvaluationFile
 from trainer.folder import RunFolder
 from trainer.judge import sweep as sweeping
@@ -33,7 +34,7 @@ from trainer.judge.spaces import Encoder
 from trainer.latents import Codec, encoded
 from trainer.notes import note
 from trainer.oom import Pieces
-from trainer.sampling import draw_grid, generate, grid_labels, png_bytes
+from trainer.sampling import draw_grid, grid_labels, png_bytes
 from trainer.trained import TrainedModel
 from trainer.validation import fixed_tuples, tuple_losses
 
@@ -74,6 +75,7 @@ class Evaluator:
         self._encoder, self._pieces, self._on_note = encoder, pieces or Pieces(), on_note
         self._file = EvaluationFile(folder, num_train=len(split.train), num_held_out=len(split.held_out), select=select)
         self._judge: Judge | None = None
+        self._drawn = DrawnPictures()
 
     @property
     def num_at_milestone(self) -> int:
@@ -105,6 +107,7 @@ class Evaluator:
             whole: also train classifiers on the pictures made without guidance, which costs most.
         """
         self._on_note(note("judging", samples=samples))
+        self._drawn.forget(samples)
         found = CheckpointEvaluation(
             samples=samples,
             judgements=tuple(
@@ -114,6 +117,7 @@ class Evaluator:
             validation_losses=self._validation_losses(model),
         )
         self._file.keep(found, self._real_grid())
+        self._drawn.forget_others(self.chosen_samples())
         return found
 
     def plan(self, num_plain: int, num_guided: int) -> list[tuple[float, int]]:
@@ -146,14 +150,8 @@ class Evaluator:
             seed: of the noise; else the run's, which is the same for every checkpoint.
         """
         label_N: NDArray[np.int64] = np.arange(even(count, len(self._pictures.classes))) % len(self._pictures.classes)
-        x_NCHW = generate(
-            model,
-            torch.from_numpy(label_N),
-            seed=self._config.seed if seed is None else seed,
-            num_steps=steps,
-            guidance=guidance,
-            pieces=self._pieces,
-        )
+        drawing = Drawing(samples, guidance, steps, self._config.seed if seed is None else seed)
+        x_NCHW = self._drawn.of(drawing, model, torch.from_numpy(label_N), self._pieces)
         judgement, sheet = self._prepared().judge(
             x_NCHW, label_N, guidance=guidance, sampling_steps=steps, whole=whole and guidance == 1
         )

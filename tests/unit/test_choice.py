@@ -186,6 +186,27 @@ def test_the_sweep_takes_the_fewest_steps_that_lose_nothing():
     assert (6.0, 20) in asked and len(asked) == len(advised.tried) == len(set(asked))
 
 
+@pytest.mark.parametrize(
+    ("own", "kid_by_steps", "advised_steps", "tried_steps"),
+    [
+        (20, {10: 0.05, 20: 0.01}, 20, [10, 20, 40]),  # twice as many helped, so twice again may
+        (20, {10: 0.01, 20: 0.01}, 10, [10, 20]),
+        (20, {10: 0.05, 20: 0.03, 40: 0.01}, 40, [10, 20, 40]),
+        (10, {10: 0.01, 20: 0.01}, 10, [10, 20]),
+        (2, {2: 0.5, 10: 0.01}, 10, [2, 10, 20]),
+        (50, {10: 0.05, 20: 0.03, 40: 0.01}, 40, [10, 20, 40, 50]),
+    ],
+)
+def test_more_steps_are_tried_only_while_they_help(own, kid_by_steps, advised_steps, tried_steps):
+    def trial(guidance: float, steps: int) -> Judgement:
+        kid = kid_by_steps.get(steps, min(kid_by_steps.values())) + 0.1 * (guidance - 1)
+        return dataclasses.replace(sample_judgement(guidance=guidance, kid=kid), sampling_steps=steps)
+
+    advised = sweep(trial, guidance=1.0, sampling_steps=own, checkpoint_samples=100)
+    assert advised.sampling_steps == advised_steps
+    assert sorted(one.sampling_steps for one in advised.tried if one.guidance == 1.0) == tried_steps
+
+
 # ---- what the user is told ----------------------------------------------------------------------
 
 

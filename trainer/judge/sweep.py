@@ -36,8 +36,7 @@ def sweep(trial: Trial, *, guidance: float, sampling_steps: int, checkpoint_samp
     best = best_guidance(tried)
     if best is None:
         return None
-    others = [trial(best.guidance, steps) for steps in sorted({*STEPS} - {sampling_steps})]
-    by_steps = sorted([best, *others], key=lambda one: one.sampling_steps)
+    by_steps = _with_more_and_more_steps(trial, best)
     chosen = _smallest_within_one_error(by_steps) or best
     return SamplingAdvice(
         checkpoint_samples=checkpoint_samples,
@@ -51,8 +50,21 @@ def sweep(trial: Trial, *, guidance: float, sampling_steps: int, checkpoint_samp
             count=chosen.num_generated,
             recognised=recognised(chosen).value,
         ),
-        tried=(*tried, *others),
+        tried=(*tried, *(one for one in by_steps if one is not best)),
     )
+
+
+def _with_more_and_more_steps(trial: Trial, best: Judgement) -> list[Judgement]:
+    """In the order of their steps, which go on beyond the run's own only while they shorten the distance.
+
+    A solver's error falls with every step, so once more of them gain nothing, still more would not.
+    """
+    own, found = best.sampling_steps, list[Judgement]()
+    for steps in sorted({*STEPS, own}):
+        found.append(best if steps == own else trial(best.guidance, steps))
+        if steps >= own and len(found) > 1 and is_kid_near(found[-2], found[-1], errors=1.0):
+            break
+    return found
 
 
 def best_guidance(tried: Sequence[Judgement]) -> Judgement | None:
