@@ -226,11 +226,14 @@ def faults(names: list[str]) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             found = judged(case, run_case(case, Path(folder) / "run"))
         shown = ", ".join(f"{one['id']} at {100 * one['at_frac']:.1f} %" for one in found["alarms"]) or "no alarm"
-        print(f"{'ok  ' if found['as_it_should_be'] else 'BAD '}{case.name:24} {shown}", file=sys.stderr, flush=True)
+        if not quiet:
+            print(
+                f"{'ok  ' if found['as_it_should_be'] else 'BAD '}{case.name:24} {shown}", file=sys.stderr, flush=True
+            )
         yield found
 
 
-def cost(rounds: int, stop_at: int) -> dict[str, Any]:
+def cost(rounds: int, stop_at: int, *, quiet: bool) -> dict[str, Any]:
     """Processor time of the first part of a run without and with checks: pairs, each in random order."""
     pairs, shares = [], []
     random = np.random.default_rng(0)
@@ -243,7 +246,8 @@ def cost(rounds: int, stop_at: int) -> dict[str, Any]:
                 rest_s = times_s[watch] - sum(inside_s.values())
                 shares.append({name: spent_s / rest_s for name, spent_s in inside_s.items()})
         pairs.append(times_s[True] / times_s[False])
-        print(f"with / without: {pairs[-1]:.4f}, inside the checks: {shares[-1]}", file=sys.stderr, flush=True)
+        if not quiet:
+            print(f"with / without: {pairs[-1]:.4f}, inside the checks: {shares[-1]}", file=sys.stderr, flush=True)
     return {
         "rounds": rounds,
         "samples": stop_at,
@@ -311,16 +315,15 @@ def main() -> None:
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=4000, help="of a run of 40,000 whose cost is measured")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the object only")
     options = parser.parse_args()
     if options.cost:
-        result: dict[str, Any] = {"cost": cost(options.rounds, options.samples)}
+        result: dict[str, Any] = {"cost": cost(options.rounds, options.samples, quiet=options.json)}
     else:
-        cases = list(faults(options.only))
+        cases = list(faults(options.only, quiet=options.json))
         result = {"cases": cases, "num_right": sum(one["as_it_should_be"] for one in cases), "num_cases": len(cases)}
     result = {"schema": "cfgadvise.benchmark/1", "name": "health", "machine": machine(), **result}
-    if options.json:
-        print(json.dumps(result))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

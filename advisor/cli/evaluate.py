@@ -7,6 +7,7 @@ import typer
 
 from advisor.cli.context import current_settings, print_answer, print_progress
 from advisor.errors import CheckpointError, UsageError
+from advisor.imports import quick_imports
 
 if TYPE_CHECKING:
     from advisor.records import Note
@@ -43,12 +44,13 @@ def evaluate(
     if not (run / "config.toml").exists():
         raise UsageError(f"{run} is not a run folder; train first: cfgadvise train --out {run}")
 
-    from advisor.cli.train import torch_device
-    from advisor.hardware.probe import choose_device, probe
-    from trainer.evaluate import evaluator_of
-    from trainer.folder import open_run
-    from trainer.judge.spaces import load_encoder
-    from trainer.trained import load_trained
+    with quick_imports():
+        from advisor.cli.train import torch_device
+        from advisor.hardware.probe import choose_device, probe
+        from trainer.evaluate import evaluator_of
+        from trainer.folder import open_run
+        from trainer.judge.spaces import load_encoder
+        from trainer.trained import load_trained
 
     place = torch_device(choose_device(probe(), device))
     with open_run(run) as folder:

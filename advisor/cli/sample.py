@@ -7,6 +7,7 @@ import typer
 
 from advisor.cli.context import print_answer
 from advisor.errors import UsageError
+from advisor.imports import quick_imports
 
 
 def sample(
@@ -32,14 +33,15 @@ def sample(
     if not run.is_dir():
         raise UsageError(f"{run} is not a run folder; train first: cfgadvise train --out {run}")
 
-    import torch
+    with quick_imports():
+        import torch
 
-    from advisor import storage
-    from advisor.cli.train import torch_device
-    from advisor.hardware.probe import choose_device, probe
-    from trainer.folder import RunFolder
-    from trainer.sampling import generate, picture_image, png_bytes
-    from trainer.trained import load_trained
+        from advisor import storage
+        from advisor.cli.train import torch_device
+        from advisor.hardware.probe import choose_device, probe
+        from trainer.folder import RunFolder
+        from trainer.sampling import generate, picture_image, png_bytes
+        from trainer.trained import load_trained
 
     trained = load_trained(RunFolder(run), checkpoint, torch_device(choose_device(probe(), device)))
     names = class_names or list(trained.classes)

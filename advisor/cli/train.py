@@ -11,6 +11,7 @@ import typer
 
 from advisor.cli.context import current_settings, print_answer, print_progress
 from advisor.errors import UsageError
+from advisor.imports import quick_imports
 
 if TYPE_CHECKING:
     from advisor.recommend.options import Changes
@@ -197,9 +198,10 @@ def _read_advice(path: Path) -> "Advice":
 
 
 def _execute(plan: _Plan, stop: "StopRequest", *, shrink_on_oom: bool, stop_early: bool, track: str | None) -> None:
-    from reports.live import Screen
-    from trainer.occasions import Observers
-    from trainer.run import Run
+    with quick_imports():
+        from reports.live import Screen
+        from trainer.occasions import Observers
+        from trainer.run import Run
 
     if plan.advice is not None:
         _show_plan(plan.advice)

@@ -47,7 +47,7 @@ class MemoryModel:
         self._phases = traced.trace.phases
         self._kept = traced.breakdown
         self._workspaces = traced.trace.kept
-        self._reserved_bytes: dict[int, int] = {}
+        self._reserved_bytes: dict[tuple[int, bool], int] = {}  # by micro-batch and whether segments expand
 
     def replay(self, micro_batch: int, *, limit_bytes: int | None = None, expandable: bool = False) -> Replay:
         """What the allocator comes to at this micro-batch."""
@@ -61,9 +61,7 @@ class MemoryModel:
 
     def at(self, micro_batch: int) -> MemoryPrediction:
         """Reserved bytes at this micro-batch, with their interval."""
-        if micro_batch not in self._reserved_bytes:
-            self._reserved_bytes[micro_batch] = self.replay(micro_batch).peak_reserved_bytes
-        reserved_bytes = self._reserved_bytes[micro_batch]
+        reserved_bytes = self._reserved(micro_batch)
         low, high = (LOW_FRAC, HIGH_FRAC) if self.is_simulated else (WIDE_LOW_FRAC, WIDE_HIGH_FRAC)
         return MemoryPrediction(
             micro_batch=micro_batch,
@@ -110,10 +108,16 @@ class MemoryModel:
             return self.replay(micro_batch, limit_bytes=limit_bytes, expandable=expandable).fits
 
         def runs_well(micro_batch: int) -> bool:
-            return self.replay(micro_batch, expandable=expandable).peak_reserved_bytes <= limit_bytes
+            return self._reserved(micro_batch, expandable=expandable) <= limit_bytes
 
         safe = largest(runs_well, most)
         return BatchLimits(safe=safe, retrying=largest(runs, most, known=safe))
+
+    def _reserved(self, micro_batch: int, *, expandable: bool = False) -> int:
+        key = (micro_batch, expandable)
+        if key not in self._reserved_bytes:
+            self._reserved_bytes[key] = self.replay(micro_batch, expandable=expandable).peak_reserved_bytes
+        return self._reserved_bytes[key]
 
 
 def predict_memory(

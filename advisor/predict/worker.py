@@ -72,8 +72,8 @@ def run_steps(order: TraceOrder, device: torch.device, recorder: Recorder, gpu: 
         if gpu is not None:
             gpu.adopt(workload.optimizer)
         step = TrainingStep(workload, device, order.micro_batch, order.accumulation, recorder.phase)
-        for _ in range(order.num_steps):
-            step.run()
+        for k in range(order.num_steps):
+            step.run(None if k == order.num_steps - 1 else 1)  # earlier ones make the optimizer's state, no more
             gc.collect()  # cycles would be freed at some time; at the same time in every trace
         breakdown = static_breakdown(workload)
         evaluation_problem = _evaluate(workload, recorder)

@@ -22,7 +22,14 @@ from advisor.records import Outcome, record
 from advisor.workload.oom import classify_exit
 
 # Not `python -m`: that would look into the current folder first, where a user's own `trainer` may lie.
-_START = "import sys; sys.path[0] = sys.argv.pop(1); from {module} import main; main(*sys.argv[1:])"
+_START = """
+import sys
+sys.path[0] = sys.argv.pop(1)
+from advisor.imports import quick_imports
+with quick_imports():
+    from {module} import main
+main(*sys.argv[1:])
+"""
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _TAIL_BYTES = 4000
 _GRACE_S = 5.0

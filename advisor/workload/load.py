@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from advisor.errors import UsageError, WorkloadError
+from advisor.imports import quick_imports
 from advisor.schema import nearest_name
 from advisor.workload.protocol import Workload
 
@@ -25,7 +26,8 @@ def load_factory(spec: str) -> Factory:
         WorkloadError: if the user's file itself raises.
     """
     place, function_name = split_spec(spec)
-    module = _load_file(Path(place)) if is_file_spec(spec) else _load_module(place)
+    with quick_imports():
+        module = _load_file(Path(place)) if is_file_spec(spec) else _load_module(place)
     factory = getattr(module, function_name, None)
     if callable(factory):
         return factory  # type: ignore[no-any-return]

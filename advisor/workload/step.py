@@ -46,8 +46,8 @@ class TrainingStep:
             return sum(self._waits_s)
         return self._waits_s[0] * self._accumulation if self._waits_s else 0.0
 
-    def run(self) -> torch.Tensor:
-        """Run one; says its loss, still on the device.
+    def run(self, num_micro_batches: int | None = None) -> torch.Tensor:
+        """Run one, of fewer micro-batches than usual if so many are named; says its loss, still on the device.
 
         Raises:
             UsageError: if the loss is not one number with a gradient.
@@ -56,7 +56,7 @@ class TrainingStep:
         workload.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._device)
         self._waits_s = []
-        for k in range(self._accumulation):
+        for k in range(num_micro_batches or self._accumulation):
             with self._phase("first_micro_batch" if k == 0 else "later_micro_batches"):
                 total += self._micro_step()
         if workload.clip_norm is not None:

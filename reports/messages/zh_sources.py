@@ -66,6 +66,9 @@ SOURCES: dict[str, str] = {
     r"half-life in samples kept: beta2\^kappa \((.+)\)": r"以样本计的半衰期不变：beta2^kappa (\1)",
     r"half-life in samples kept: decay\^kappa \((.+)\)": r"以样本计的半衰期不变：decay^kappa (\1)",
     r"half-life of 5 % of the run \((.+)\)": r"半衰期为全程的 5% (\1)",
+    r"samples kept, but at least (\d+) steps, at most (\d+) times the samples": (
+        r"样本数不变，但至少 \1 步，且不超过原样本数的 \2 倍"
+    ),
     r"2 / \(1 - beta2\) steps, at most 5 % of the run \((.+)\)": r"2 / (1 - beta2) 步，最多为全程的 5% (\1)",
     r"1e-4 at batch 16, square root": "批量 16 时为 1e-4，按平方根换算",
     r"support vector machine \(RBF kernel, C = (\S+)\) on (\d+) principal components of the pixels": (

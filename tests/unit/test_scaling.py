@@ -76,8 +76,25 @@ def test_beta2_follows_and_stops_at_its_bounds() -> None:
     assert scaling.scale_beta2(user(0.9), 16, 32).value == pytest.approx(0.9), "already below the bound: not raised"
 
 
+@pytest.mark.parametrize(
+    ("samples", "batch", "moved_samples"),
+    [
+        (3200, 8, 3200),  # a smaller batch has more steps in them
+        (3200, 64, 3200),  # 50 steps
+        (320, 64, 640),  # 5 steps would be left of 20
+        (80, 64, 320),  # there were 5, and there are 5
+        (320, 1024, 1280),  # 10 steps would be most of a run that warms up over 5 % of it
+        (0, 64, 0),
+    ],
+)
+def test_a_warm_up_stays_one(samples: int, batch: int, moved_samples: int) -> None:
+    moved = scaling.scale_warmup(user(samples), 16, batch)
+    assert moved.value == moved_samples
+    assert moved.basis == ("user" if moved_samples == samples else "rule")
+
+
 def test_what_is_unknown_stays_unknown() -> None:
-    for scale in (scaling.scale_lr, scaling.scale_beta2, scaling.scale_ema):
+    for scale in (scaling.scale_lr, scaling.scale_beta2, scaling.scale_ema, scaling.scale_warmup):
         assert scale(user(None), 16, 32).value is None
 
 

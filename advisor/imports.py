@@ -1,0 +1,21 @@
+"""Quicker imports of large libraries."""
+
+import contextlib
+import gc
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Imports inside are not interrupted to look for garbage.
+
+    PyTorch and diffusers make a million objects that all live on, and Python looks through them again and again: 7.1 s
+    to import what a training step needs, and 5.5 s without that (two cores of an AMD EPYC).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
