@@ -219,18 +219,21 @@ def judged(case: Case, found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "expected": sorted(case.expected), "as_it_should_be": right}
 
 
-def faults(names: list[str]) -> Iterator[dict[str, Any]]:
+def faults(names: list[str], *, quiet: bool) -> Iterator[dict[str, Any]]:
     for case in CASES:
         if names and not any(case.name.startswith(name) for name in names):
             continue
         with tempfile.TemporaryDirectory() as folder:
             found = judged(case, run_case(case, Path(folder) / "run"))
-        shown = ", ".join(f"{one['id']} at {100 * one['at_frac']:.1f} %" for one in found["alarms"]) or "no alarm"
         if not quiet:
-            print(
-                f"{'ok  ' if found['as_it_should_be'] else 'BAD '}{case.name:24} {shown}", file=sys.stderr, flush=True
-            )
+            print(line(found), file=sys.stderr, flush=True)
         yield found
+
+
+def line(found: dict[str, Any]) -> str:
+    """A row of the table."""
+    alarms = ", ".join(f"{one['id']} at {100 * one['at_frac']:.1f} %" for one in found["alarms"]) or "no alarm"
+    return f"{'ok  ' if found['as_it_should_be'] else 'BAD '}{found['name']:24} {alarms}"
 
 
 def cost(rounds: int, stop_at: int, *, quiet: bool) -> dict[str, Any]:
