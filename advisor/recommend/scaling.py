@@ -78,7 +78,7 @@ def scale_warmup(warmup_samples: Claim, present_batch: int, batch: int) -> Claim
     """Warm-up of as many samples, unless a larger batch makes that a jump.
 
     It then gets 10 steps, or as many as it had; at most four times the samples. ``benchmarks/transfer.py`` says why: a
-    small UNet moved from batch 16 to 128 with 2 steps of warm-up left lost a third.
+    small UNet that was moved from batch 16 to 128 and had 2 steps left ended with a loss 29 % above that with 9.
     """
     samples = warmup_samples.value
     if batch <= present_batch or samples is None:
