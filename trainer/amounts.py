@@ -3,6 +3,7 @@
 MAX_GENERATED = 1000
 MAX_AT_MILESTONE = 256
 MIN_AT_MILESTONE = 64  # fewer say next to nothing: no copy among 64 may still be 6 %
+MAX_IN_SWEEP = 256  # of each guidance scale and number of steps that is tried
 MAX_GRID_CLASSES = 64  # more would make a picture that nobody looks through
 BAND_COLUMNS = 16  # of a grid; more classes go on in a further band below
 GRID_ROWS = 8

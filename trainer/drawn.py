@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import torch
 
+from trainer.amounts import MAX_IN_SWEEP
 from trainer.model import Denoiser
 from trainer.oom import Pieces
 from trainer.sampling import generate
-
-MAX_KEPT = 256  # of one drawing: a sweep takes no more
 
 
 class Drawing(NamedTuple):
@@ -22,7 +21,7 @@ class Drawing(NamedTuple):
 
 
 class DrawnPictures:
-    """The first pictures of each drawing of the checkpoints that are still of use.
+    """The first pictures of each drawing of the checkpoints that are still of use: as many as a sweep takes.
 
     Labels go round the classes, so the first pictures of a large drawing are those of a small one.
     """
@@ -43,7 +42,8 @@ class DrawnPictures:
             guidance=drawing.guidance,
             pieces=pieces,
         )
-        self._kept[drawing] = x_NCHW[:MAX_KEPT].cpu().clone()  # training goes on in the device's memory
+        # A copy, or all of them would stay; on the CPU, as training goes on in the device's memory.
+        self._kept[drawing] = x_NCHW[:MAX_IN_SWEEP].to("cpu", copy=True)
         return x_NCHW
 
     def forget(self, samples: int) -> None:

@@ -198,7 +198,7 @@ class Evaluator:
         known = self.known()
         return stop_reason(known.checkpoints, self._config.samples) if known else None
 
-    def advise_sampling(self, model: Any, samples: int, num_generated: int = sweeping.NUM_GENERATED) -> None:
+    def advise_sampling(self, model: Any, samples: int, num_generated: int) -> None:
         """Try guidance scales and numbers of steps with the chosen checkpoint, and write down what is best."""
         self._on_note(note("sweeping", samples=samples))
 

@@ -47,6 +47,7 @@ def evaluate(
     with quick_imports():
         from advisor.cli.train import torch_device
         from advisor.hardware.probe import choose_device, probe
+        from trainer.amounts import MAX_IN_SWEEP
         from trainer.evaluate import evaluator_of
         from trainer.folder import open_run
         from trainer.judge.spaces import load_encoder
@@ -65,7 +66,7 @@ def evaluate(
         judged = {int(one) for one in names}
         if sweep and known is not None and known.choice is not None and known.choice.samples in judged:
             chosen = load_trained(folder, str(known.choice.samples), place)
-            evaluator.advise_sampling(chosen.model, chosen.samples_seen, min(num_samples, 256))
+            evaluator.advise_sampling(chosen.model, chosen.samples_seen, min(num_samples, MAX_IN_SWEEP))
     _answer(run, as_json=json)
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from small_run import NUM_CLASSES, SMALL
 
-from trainer.drawn import MAX_KEPT, Drawing, DrawnPictures
+from trainer.amounts import MAX_IN_SWEEP
+from trainer.drawn import Drawing, DrawnPictures
 from trainer.model import build_model
 from trainer.oom import Pieces
 
@@ -50,9 +51,9 @@ def test_whatever_they_depend_on_makes_new_ones(draw, change):
 def test_more_than_are_kept_are_drawn(draw):
     draw(ONE, 24)
     assert draw(ONE, 32)[1]
-    many, _ = draw(ONE, MAX_KEPT + NUM_CLASSES)
-    assert len(many) == MAX_KEPT + NUM_CLASSES
-    assert draw(ONE, MAX_KEPT + NUM_CLASSES)[1] and not draw(ONE, MAX_KEPT)[1]
+    many, _ = draw(ONE, MAX_IN_SWEEP + NUM_CLASSES)
+    assert len(many) == MAX_IN_SWEEP + NUM_CLASSES
+    assert draw(ONE, MAX_IN_SWEEP + NUM_CLASSES)[1] and not draw(ONE, MAX_IN_SWEEP)[1]
 
 
 def test_what_is_of_no_more_use_is_forgotten(draw):

@@ -15,7 +15,6 @@ from trainer.notes import note
 
 GUIDANCES = (1.0, 1.25, 1.5, 2.0, 3.0)
 STEPS = (10, 20, 40)
-NUM_GENERATED = 256
 
 Trial = Callable[[float, int], Judgement]
 
