@@ -10,12 +10,14 @@ def quick_imports() -> Iterator[None]:
     """Imports inside are not interrupted to look for garbage.
 
     PyTorch and diffusers make a million objects that all live on, and Python looks through them again and again: 7.1 s
-    to import what a training step needs, and 5.5 s without that (two cores of an AMD EPYC).
+    to import what a training step needs, and 5.5 s without that (two cores of an AMD EPYC). Nor are they looked
+    through later: each time took 0.4 s.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_enabled:
             gc.enable()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
+
+from advisor.predict.nested import leaves, mapped
 
 LOW_PRECISION = (
     "_convolution.deprecated", "_convolution", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d",
@@ -98,7 +99,7 @@ class CudaAutocast:
         return operation(*args[: dtype_position or None], **{**kwargs, "dtype": torch.float32})
 
     def _in_widest(self, operation: Any, _: str, args: Any, kwargs: Any) -> Any:
-        found = [leaf.dtype for leaf in torch.utils._pytree.tree_leaves((args, kwargs)) if self._is_eligible(leaf)]
+        found = [leaf.dtype for leaf in leaves((args, kwargs)) if self._is_eligible(leaf)]
         if len(set(found)) < 2:
             return operation(*args, **kwargs)
         widest = max(found, key=lambda dtype: dtype.itemsize)
@@ -113,7 +114,7 @@ class CudaAutocast:
         )
 
     def _cast(self, values: Any, dtype: torch.dtype) -> Any:
-        return tree_map(lambda value: self._cast_one(value, dtype), values)
+        return mapped(lambda value: self._cast_one(value, dtype), values)
 
     def _cast_one(self, value: Any, dtype: torch.dtype) -> Any:
         if not self._is_eligible(value) or value.dtype == dtype:

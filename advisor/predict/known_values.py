@@ -7,7 +7,8 @@ computed from such tensors only. A step that looks at them (a sampler that searc
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
+
+from advisor.predict.nested import leaves, mapped
 
 MAX_ELEMENTS = 4096
 _ATTRIBUTE = "_cfgadvise_value"
@@ -50,7 +51,7 @@ def compute(func: Any, on_card: list[torch.Tensor], args: Any, kwargs: Any, devi
         return torch.device("cpu") if isinstance(leaf, torch.device) and leaf.type == device_type else leaf
 
     try:
-        return func(*tree_map(real, args), **tree_map(real, kwargs))
+        return func(*mapped(real, args), **mapped(real, kwargs))
     except NotImplementedError:
         return None
 
@@ -62,6 +63,6 @@ def keep(func: Any, on_card: list[torch.Tensor], result: Any, values: Any | None
             for tensor in on_card:
                 forget(tensor)
         return
-    for tensor, value in zip(tree_leaves(result), tree_leaves(values)):
+    for tensor, value in zip(leaves(result), leaves(values)):
         if isinstance(tensor, torch.Tensor) and isinstance(value, torch.Tensor):
             remember(tensor, value)

@@ -1,6 +1,7 @@
 """Memory of a training step on a card, at any batch: a step specified, bytes and their interval given back."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from advisor.errors import DeviceError
@@ -43,31 +44,36 @@ class MemoryModel:
         self.operators = _operators(all_traced)  # what is computed, for the time of a step
         self.built: Built = traced.built
         self.is_simulated = traced.is_simulated
+        self._low_frac, self._high_frac = (
+            (LOW_FRAC, HIGH_FRAC) if self.is_simulated else (WIDE_LOW_FRAC, WIDE_HIGH_FRAC)
+        )
         self.evaluation_problem = traced.evaluation_problem
         self._phases = traced.trace.phases
         self._kept = traced.breakdown
         self._workspaces = traced.trace.kept
-        self._reserved_bytes: dict[tuple[int, bool], int] = {}  # by micro-batch and whether segments expand
+        self._replays: dict[tuple[int, int | None, bool], Replay] = {}
 
     def replay(self, micro_batch: int, *, limit_bytes: int | None = None, expandable: bool = False) -> Replay:
         """What the allocator comes to at this micro-batch."""
-        return replay(
-            self.fit.events,
-            self.fit.at(micro_batch),
-            limit_bytes=limit_bytes,
-            expandable=expandable,
-            optional=self.fit.optional,
-        )
+        key = (micro_batch, limit_bytes, expandable)
+        if key not in self._replays:
+            self._replays[key] = replay(
+                self.fit.events,
+                self.fit.at(micro_batch),
+                limit_bytes=limit_bytes,
+                expandable=expandable,
+                optional=self.fit.optional,
+            )
+        return self._replays[key]
 
     def at(self, micro_batch: int) -> MemoryPrediction:
         """Reserved bytes at this micro-batch, with their interval."""
-        reserved_bytes = self._reserved(micro_batch)
-        low, high = (LOW_FRAC, HIGH_FRAC) if self.is_simulated else (WIDE_LOW_FRAC, WIDE_HIGH_FRAC)
+        reserved_bytes = self.replay(micro_batch).peak_reserved_bytes
         return MemoryPrediction(
             micro_batch=micro_batch,
             reserved_bytes=reserved_bytes,
-            low=round(low * reserved_bytes),
-            high=round(high * reserved_bytes),
+            low=round(self._low_frac * reserved_bytes),
+            high=round(self._high_frac * reserved_bytes),
         )
 
     def phase_bytes(self, micro_batch: int) -> dict[str, int]:
@@ -99,7 +105,11 @@ class MemoryModel:
 
     def largest_safe(self, budget_bytes: int, most: int = LARGEST_MICRO_BATCH) -> int:
         """The largest micro-batch whose interval lies within the budget; 0 if there is none."""
-        return largest(lambda micro_batch: self.at(micro_batch).high <= budget_bytes, most)
+
+        def fits(micro_batch: int) -> bool:
+            return self.at(micro_batch).high <= budget_bytes
+
+        return largest(fits, most, near=self._near(budget_bytes / self._high_frac, _reserved))
 
     def limits(self, limit_bytes: int, *, expandable: bool = False, most: int = LARGEST_MICRO_BATCH) -> BatchLimits:
         """Up to which micro-batch the step runs where the allocator may take exactly this much."""
@@ -108,16 +118,30 @@ class MemoryModel:
             return self.replay(micro_batch, limit_bytes=limit_bytes, expandable=expandable).fits
 
         def runs_well(micro_batch: int) -> bool:
-            return self._reserved(micro_batch, expandable=expandable) <= limit_bytes
+            return self.replay(micro_batch, expandable=expandable).peak_reserved_bytes <= limit_bytes
 
-        safe = largest(runs_well, most)
-        return BatchLimits(safe=safe, retrying=largest(runs, most, known=safe))
+        safe = largest(runs_well, most, near=self._near(limit_bytes, _reserved, expandable=expandable))
+        retrying = largest(runs, most, known=safe, near=self._near(limit_bytes, _allocated, expandable=expandable))
+        return BatchLimits(safe=safe, retrying=retrying)
 
-    def _reserved(self, micro_batch: int, *, expandable: bool = False) -> int:
-        key = (micro_batch, expandable)
-        if key not in self._reserved_bytes:
-            self._reserved_bytes[key] = self.replay(micro_batch, expandable=expandable).peak_reserved_bytes
-        return self._reserved_bytes[key]
+    def _near(self, num_bytes: float, peak: Callable[[Replay], int], *, expandable: bool = False) -> int:
+        """About the micro-batch that comes to such a peak: on a straight line, then on one that is drawn near it."""
+        few, many = self.fit.micro_batches[0], self.fit.micro_batches[-1]
+        for _ in range(2):
+            few_bytes, many_bytes = (peak(self.replay(k, expandable=expandable)) for k in (few, many))
+            if few_bytes == many_bytes:
+                break
+            rise = (num_bytes - many_bytes) / (many_bytes - few_bytes)
+            few, many = many, min(max(1, math.floor(many + rise * (many - few))), LARGEST_MICRO_BATCH)
+        return many
+
+
+def _reserved(found: Replay) -> int:
+    return found.peak_reserved_bytes
+
+
+def _allocated(found: Replay) -> int:
+    return found.peak_allocated_bytes
 
 
 def predict_memory(
@@ -166,13 +190,20 @@ def _operators(traced: Sequence[Traced]) -> OperatorModel | None:
     return fit_operators(logs) if logs else None
 
 
-def largest(holds: Callable[[int], bool], most: int, *, known: int = 0) -> int:
-    """The largest number up to ``most`` for which it holds, if it holds up to there; ``known``: one that does, or 0."""
-    low, high = known, max(1, 2 * known)
-    while high <= most and holds(high):
-        low, high = high, 2 * high
-    high = min(high, most + 1)
+def largest(holds: Callable[[int], bool], most: int, *, known: int = 0, near: int = 1) -> int:
+    """The largest number up to ``most`` for which it holds, if it holds up to there.
+
+    Asks fewest times where that is ``near``; ``known``: a number for which it holds, or 0.
+    """
+    low, high, step, number = known, max(most, known) + 1, 1, near
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
+        number = min(max(number, low + 1), high - 1)
+        if holds(number):
+            low = number
+        else:
+            high = number
+        if known < low and high <= most:
+            number = (low + high) // 2
+        else:  # farther and farther from where the search began
+            number, step = (low + step, 2 * step) if known < low else (high - step, 2 * step)
     return low

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from advisor.predict.affine import lagrange_weights
+from advisor.predict.nested import leaves
 from advisor.records import record
 
 if TYPE_CHECKING:
@@ -200,9 +201,8 @@ def _memory(kind: str, values: Any, phase: str, *, launches: int = 1) -> Operato
 
 def _tensors(values: Any) -> Iterator[Any]:
     import torch
-    from torch.utils._pytree import tree_leaves
 
-    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
+    return (leaf for leaf in leaves(values) if isinstance(leaf, torch.Tensor))
 
 
 def size_of(tensor: "torch.Tensor") -> int:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from advisor.predict.nested import leaves
 from advisor.predict.trace import PhaseStart, Trace
 
 
@@ -100,6 +100,6 @@ class RecordingMode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
+        for leaf in leaves(result):
             self._recorder.see(leaf)
         return result

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from advisor import schema
 from advisor.errors import UsageError, WorkloadError
+from advisor.imports import quick_imports
 from advisor.predict.messages import Traced, TraceOrder, TraceReply
 from advisor.workload.child import Failure, answer_orders
 from advisor.workload.description import describe
@@ -37,7 +38,8 @@ class Card:
 
     @functools.cached_property
     def _gpu(self) -> SimulatedGpu | None:
-        return usable_gpu()
+        with quick_imports():
+            return usable_gpu()
 
     def answer(self, order: TraceOrder) -> TraceReply:
         """Trace what is ordered; whatever goes wrong is a reply too."""
@@ -105,10 +107,8 @@ def _evaluate(workload: Workload, recorder: Recorder) -> str | None:
 def without_garbage_collection() -> Iterator[None]:
     """Nothing is freed at a moment that hangs on how much else was allocated."""
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()

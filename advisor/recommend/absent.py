@@ -3,7 +3,6 @@
 import dataclasses
 
 from advisor.errors import DeviceError
-from advisor.predict.memory import LARGEST_MICRO_BATCH
 from advisor.recommend import foreseen
 from advisor.recommend import options as price
 from advisor.recommend.absent_card import Forecast, device_of
@@ -225,7 +224,6 @@ def _memory(forecast: Forecast, micro_batches: tuple[int, ...], recommended: int
 
 def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
     at_safe = forecast.model.at(max(1, forecast.safe))
-    limits = forecast.model.limits(forecast.budget_bytes, most=forecast.case.max_batch or LARGEST_MICRO_BATCH)
     name, problem = forecast.card.name, forecast.model.evaluation_problem
     found = [
         *_timing_notes(forecast),
@@ -236,9 +234,7 @@ def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
             peak_bytes=at_safe.reserved_bytes,
             high_bytes=at_safe.high,
         ),
-        note("largest_running", micro_batch=limits.safe, retrying=limits.retrying)
-        if forecast.case.max_batch is None
-        else None,
+        _largest_running(forecast) if forecast.case.max_batch is None else None,
         note("kernels_of_cpu") if not forecast.model.is_simulated else None,
         note("evaluation_not_traced", message=problem) if problem is not None else None,
         *precision_notes(forecast.model.built, device_of(forecast.card)),
@@ -250,6 +246,11 @@ def _warnings(forecast: Forecast, present: Appraisal) -> list[Note]:
         else None,
     ]
     return [x for x in found if x is not None]
+
+
+def _largest_running(forecast: Forecast) -> Note:
+    limits = forecast.model.limits(forecast.budget_bytes)
+    return note("largest_running", micro_batch=limits.safe, retrying=limits.retrying)
 
 
 def _timing_notes(forecast: Forecast) -> list[Note]:

@@ -27,3 +27,11 @@ def test_an_import_that_fails_leaves_it_on():
     with pytest.raises(ImportError), quick_imports():
         raise ImportError("no such module")
     assert gc.isenabled()
+
+
+def test_what_was_imported_is_not_looked_through_later():
+    before = gc.get_freeze_count()
+    with quick_imports():
+        pass
+    assert gc.get_freeze_count() > before
+    gc.unfreeze()

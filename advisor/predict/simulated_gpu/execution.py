@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from advisor.errors import UsageError
 from advisor.predict.known_values import MAX_ELEMENTS, compute, keep, remember
+from advisor.predict.nested import leaves, mapped
 from advisor.predict.operators import OperatorRecorder
 from advisor.predict.recorder import Recorder
+from advisor.predict.simulated_gpu.known_results import KnownResults
 from advisor.predict.simulated_gpu.torch_parts import DEVICE_TYPE, fake_tensors
 from advisor.predict.simulated_gpu.unknown_values import needs_values, value_of
 from advisor.predict.terms import Workspaces
@@ -27,6 +28,8 @@ class Execution(TorchDispatchMode):
         self.operators = OperatorRecorder(self.recorder)
         self._fake_mode, self._fake_type = fake_tensors()[0](allow_non_fake_inputs=True), fake_tensors()[1]
         self._device = torch.device(DEVICE_TYPE, 0)
+        self._fake_mode.cache_enabled = False
+        self._results = KnownResults(self._fake_mode, self._device)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -34,7 +37,7 @@ class Execution(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is _DEVICE_OF and isinstance(args[0], self._fake_type):
             return args[0].fake_device  # asked for thousands of times a step: by us, by autograd, by optimizers
-        on_card = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, self._fake_type)]
+        on_card = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, self._fake_type)]
         if on_card and func is torch.ops.aten._local_scalar_dense.default:
             return value_of(args[0])
         device = kwargs.get("device")
@@ -51,7 +54,7 @@ class Execution(TorchDispatchMode):
 
     def _record(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
         self.operators.see(func, args, result)
-        results = tree_leaves(result)
+        results = leaves(result)
         needed = self.workspaces.needed_by(func, args, result)
         for leaf, num_bytes in itertools.zip_longest(results, needed[: len(results)], fillvalue=0):
             self.recorder.see(leaf)
@@ -74,13 +77,12 @@ class Execution(TorchDispatchMode):
         try:
             return self._run(func, args, kwargs)
         except UsageError:
-            return tree_map(lambda value: self._like(value) if isinstance(value, torch.Tensor) else value, values)
+            return mapped(lambda value: self._like(value) if isinstance(value, torch.Tensor) else value, values)
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
         try:
-            with self._fake_mode:
-                return func(*args, **kwargs)
+            return self._results.run(func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException):
             raise UsageError(needs_values(str(func))) from None

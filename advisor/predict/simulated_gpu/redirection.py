@@ -26,8 +26,10 @@ class Redirection(TorchFunctionMode):
             return args[0].device.type == DEVICE_TYPE
         if func is torch.Tensor.cuda:
             return args[0].to(torch.device(DEVICE_TYPE, 0))
-        if args and any(isinstance(arg, (str, torch.device)) for arg in args):
-            args = tuple(redirected(arg) for arg in args)
+        for arg in args:
+            if isinstance(arg, (str, torch.device)):
+                args = tuple([redirected(one) for one in args])
+                break
         device = kwargs.get("device")
         if device is not None:
             device = redirected(device)
