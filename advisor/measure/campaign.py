@@ -1,20 +1,30 @@
 """Measures several settings of one workload so that they can be compared: children side by side.
 
 Each setting lives in a child of its own: one first step (creates optimizer state, warms caches), one step
-with memory tracked, then timed steps in rounds with all the others, as long as together they fit in half of
+with memory tracked, then timed turns in rounds with all the others, as long as together they fit in half of
 the memory. Where they do not, they are timed in turn.
 """
 
 import contextlib
 import dataclasses
+import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from advisor.measure.drift import Drift, clear_drift
 from advisor.measure.messages import BuildOrder, Built, Failure, Rehearsed, StepReport
 from advisor.measure.sandbox import Sandbox
-from advisor.measure.timing import DECISIVE_ROUNDS, interleave, mean_time, paired_ratio, summarize
+from advisor.measure.timing import (
+    DECISIVE_ROUNDS,
+    Turn,
+    interleave,
+    mean_time,
+    paired_ratio,
+    steps_in_turn,
+    summarize,
+)
 from advisor.records import Breakdown, Measurement, StepTime, Value, record
 from advisor.units import MIB, format_bytes, format_duration
 
@@ -131,6 +141,7 @@ class Trial:
         self._first_step_s: float | None = None
         self._reserved_bytes: int | None = None
         self._num_steps = 0
+        self._last_step_s = math.inf
         self.durations_s: list[float] = []
         self._inputs_s: list[float] = []
 
@@ -179,15 +190,17 @@ class Trial:
         if self.failure is None:
             self._step(tracks_memory=True, timeout_s=timeout_s)
 
-    def timed_step(self, timeout_s: float) -> float | None:
-        """Seconds of one more step, or ``None`` if it failed."""
-        report = self._step(tracks_memory=False, timeout_s=timeout_s)
+    def timed_turn(self, timeout_s: float) -> Turn | None:
+        """One more turn, or ``None`` if a step of it failed."""
+        num_steps = steps_in_turn(self._last_step_s)
+        started_s = time.perf_counter()
+        report = self._step(tracks_memory=False, timeout_s=timeout_s, num_steps=num_steps)
         if report is None:
             return None
         self.durations_s.append(report.step_s)
         if report.input_s is not None:
             self._inputs_s.append(report.input_s)
-        return report.step_s
+        return Turn(step_s=report.step_s, spent_s=time.perf_counter() - started_s)
 
     def rehearse(self) -> None:
         """Time what a run does beside its steps; what raises or takes too long is not known, and no failure."""
@@ -230,12 +243,13 @@ class Trial:
             failure=self.failure,
         )
 
-    def _step(self, *, tracks_memory: bool, timeout_s: float) -> StepReport | None:
-        report = self.start().step(tracks_memory=tracks_memory, timeout_s=timeout_s)
+    def _step(self, *, tracks_memory: bool, timeout_s: float, num_steps: int = 1) -> StepReport | None:
+        report = self.start().step(tracks_memory=tracks_memory, timeout_s=timeout_s, num_steps=num_steps)
         if isinstance(report, Failure):
             self._fail(report)
             return None
-        self._num_steps += 1
+        self._num_steps += report.num_steps
+        self._last_step_s = report.step_s
         if tracks_memory:
             self.report = report
         if report.peak_reserved_bytes is not None:
@@ -267,8 +281,8 @@ def _time_group(group: list[Trial], timeout_s: float, *, decides_at: int | None)
 
 
 def _interleave(trials: list[Trial], timeout_s: float, **rounds: int) -> None:
-    steps = {one.setting: partial(one.timed_step, timeout_s) for one in trials if one.failure is None}
-    interleave(steps, **rounds)
+    turns = {one.setting: partial(one.timed_turn, timeout_s) for one in trials if one.failure is None}
+    interleave(turns, **rounds)
 
 
 def _may_fit(trial: Trial, trials: list[Trial], budget_bytes: int | None) -> bool:

@@ -31,7 +31,7 @@ class Order:
     """One thing to do: build the workload, run one optimizer step or one evaluation of it, tell its history.
 
     ``import`` asks for nothing: it is answered once everything is imported.
-    ``rehearse`` times what a run does beside its steps.
+    ``rehearse`` times what a run does beside its steps. ``step`` runs one step, or ``num_steps`` without a pause.
     ``watch`` runs ``num_steps`` steps whose gradients are watched; ``anew`` forgets those that were watched before.
     """
 
@@ -46,6 +46,7 @@ class Order:
 class StepReport:
     """One optimizer step, or one evaluation. The fields on memory are filled when it was tracked.
 
+    After ``num_steps`` steps without a pause, times are the mean of all but the first, which finds caches cold.
     ``phase_bytes`` holds the peak of allocated bytes in each phase of the step. ``num_retries`` counts from the start
     of the process how often the allocator had to give back memory before it could go on. ``input_s`` is what the
     batches took of the step; ``None`` for made-up data.
@@ -58,6 +59,7 @@ class StepReport:
     breakdown: Breakdown | None = None
     num_retries: int = 0
     input_s: float | None = None
+    num_steps: int = 1
 
 
 @record

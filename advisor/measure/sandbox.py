@@ -37,9 +37,10 @@ class Sandbox:
             return reply
         return reply.built or self._child.fail_for_nonsense("no description of the workload")
 
-    def step(self, *, tracks_memory: bool, timeout_s: float) -> StepReport | Failure:
-        """Run one optimizer step in the child."""
-        reply = self._exchange(Order(action="step", tracks_memory=tracks_memory), timeout_s)
+    def step(self, *, tracks_memory: bool, timeout_s: float, num_steps: int = 1) -> StepReport | Failure:
+        """Run one optimizer step in the child, or some without a pause."""
+        order = Order(action="step", tracks_memory=tracks_memory, num_steps=num_steps)
+        reply = self._exchange(order, timeout_s)
         if isinstance(reply, Failure):
             return reply
         return reply.step or self._child.fail_for_nonsense("no report of the step")

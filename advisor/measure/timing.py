@@ -1,6 +1,8 @@
 """Times of settings that are compared: interleaved rounds, medians, intervals without a distribution.
 
-All settings step once a round, in rotating order, so that a drift of clocks or load meets all of them.
+All settings have a turn a round, in rotating order, so that a drift of clocks or load meets all of them. A turn of a
+short step is many steps without a pause, as in a run: one alone between those of other processes finds its caches cold
+and their threads still spinning, and takes up to twice as long.
 """
 
 import itertools
@@ -10,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from advisor.measure.drift import variance_factor
-from advisor.records import Claim, StepTime
+from advisor.records import Claim, StepTime, record
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -18,8 +20,24 @@ MIN_ROUNDS = 3
 MAX_ROUNDS = 20  # the interval of the median then leaves out the five smallest and the five largest
 DECISIVE_ROUNDS = 6  # fewer have no 95 % interval of a median, not even from the smallest to the largest
 SECONDS_PER_SETTING = 3.0
+TURN_S = 0.25
+MAX_STEPS_IN_TURN = 500
 BAND = "; 80 % band"  # in the source of a claim
 Z_80 = statistics.NormalDist().inv_cdf(0.9)  # of a central 80 % band
+
+
+@record
+class Turn:
+    """What one setting did in one round: the mean time of its steps, and how long it had the machine."""
+
+    step_s: float
+    spent_s: float
+
+
+def steps_in_turn(step_s: float) -> int:
+    """How many steps a turn has where one takes about so long; the first of several is not timed."""
+    num_timed = min(MAX_STEPS_IN_TURN, math.ceil(TURN_S / step_s)) if step_s > 0 else MAX_STEPS_IN_TURN
+    return 1 + num_timed if num_timed > 1 else 1
 
 
 def summarize(durations_s: Sequence[float]) -> StepTime:
@@ -41,7 +59,7 @@ def mean_time(durations_s: Sequence[float]) -> Claim:
     Student's t, wider where rounds resemble the last one. It holds while the machine is as it was in these seconds.
     """
     mean, n = statistics.fmean(durations_s), len(durations_s)
-    source = f"mean of {n} timed steps"
+    source = f"mean of {n} timings"
     if n < MIN_ROUNDS or mean <= 0:
         return Claim(value=mean, basis="measured", source=source)
     error = statistics.stdev(durations_s) * math.sqrt(variance_factor(durations_s) / n)
@@ -76,33 +94,33 @@ def paired_ratio(durations_s: Sequence[float], present_durations_s: Sequence[flo
 
 
 def interleave(
-    steps: Mapping[Key, Callable[[], float | None]],
+    turns: Mapping[Key, Callable[[], Turn | None]],
     *,
     min_rounds: int = MIN_ROUNDS,
     max_rounds: int = MAX_ROUNDS,
     seconds_per_setting: float = SECONDS_PER_SETTING,
 ) -> dict[Key, list[float]]:
-    """Seconds of every step of every setting.
+    """Seconds of a step in every turn of every setting.
 
     Args:
-        steps: for each setting a function that runs one step and says how long it took, or ``None``
-            if it failed; a setting that failed takes no further part.
+        turns: for each setting a function that runs one turn, or says ``None`` if it failed; a setting that failed
+            takes no further part.
         min_rounds: rounds that are run however long they take.
         max_rounds: rounds after which it ends.
         seconds_per_setting: it also ends when the settings took this long on average.
     """
-    durations: dict[Key, list[float]] = {key: [] for key in steps}
-    living = list(steps)
+    durations: dict[Key, list[float]] = {key: [] for key in turns}
+    living, spent_s = list(turns), 0.0
     for round_number in itertools.count():
-        spent_s = sum(itertools.chain.from_iterable(durations.values()))
         long_enough = round_number >= min_rounds and spent_s >= seconds_per_setting * len(living)
         if not living or round_number >= max_rounds or long_enough:
             return durations
         first = round_number % len(living)
         for key in (*living[first:], *living[:first]):
-            duration_s = steps[key]()
-            if duration_s is None:
+            turn = turns[key]()
+            if turn is None:
                 living.remove(key)
             else:
-                durations[key].append(duration_s)
+                durations[key].append(turn.step_s)
+                spent_s += turn.spent_s
     raise AssertionError("rounds are counted without an end")

@@ -5,7 +5,9 @@ It reads lines of :class:`~advisor.measure.messages.Order` and writes lines of
 """
 
 import contextlib
+import dataclasses
 import math
+import statistics
 import time
 from collections.abc import Iterator
 
@@ -63,6 +65,8 @@ class Bench:
                 return Reply(rehearsed=self._stepper.rehearse())
             if order.action == "evaluate":
                 return Reply(step=self._stepper.evaluate())
+            if order.num_steps > 1:
+                return Reply(step=self._stepper.steps(order.num_steps))
             return Reply(step=self._stepper.step(tracks_memory=order.tracks_memory))
         except NonFiniteLossError as error:
             return Reply(failure=Failure(outcome="non_finite", message=str(error)))
@@ -150,6 +154,21 @@ class Stepper:
             peak_reserved_bytes=self._meter.reserved_bytes(),
             phase_bytes=phase_bytes,
             breakdown=static_breakdown(self._workload),
+        )
+
+    def steps(self, num_steps: int) -> StepReport:
+        """Run several without a pause, as a run does; times are the mean of all but the first.
+
+        Raises:
+            NonFiniteLossError: if a loss is not finite.
+        """
+        _, *timed = [self.step(tracks_memory=False) for _ in range(num_steps)]
+        inputs_s = [one.input_s for one in timed if one.input_s is not None]
+        return dataclasses.replace(
+            timed[-1],
+            step_s=statistics.fmean(one.step_s for one in timed),
+            input_s=statistics.fmean(inputs_s) if inputs_s else None,
+            num_steps=num_steps,
         )
 
     def evaluate(self) -> StepReport:

@@ -89,7 +89,7 @@ def _mean(measurement: Measurement | None) -> Claim:
     step_s = measurement.step_s if measurement else None
     if step_s is None:
         return UNTIMED
-    source = f"median of {step_s.n} timed steps"
+    source = f"median of {step_s.n} timings"
     return Claim(value=step_s.median, low=step_s.low, high=step_s.high, basis="measured", source=source)
 
 

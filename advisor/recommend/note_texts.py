@@ -19,7 +19,7 @@ NOTES: dict[str, str] = {
         "The settings were timed one after the other, because together they do not fit in half of the memory:"
         " a drift of the clock speed is not cancelled."
     ),
-    "few_rounds": "Only {num_rounds} timed steps a setting: the intervals are the smallest and largest of them.",
+    "few_rounds": "Only {num_rounds} timings a setting: the intervals are the smallest and largest of them.",
     "step_time_rose": (
         "Steps took {change:percent} longer at the end of the {num_rounds} timed rounds than at their beginning"
         " (interval {low:percent} to {high:percent}): is the device throttling, or did another program begin? Settings"

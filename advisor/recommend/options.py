@@ -80,7 +80,7 @@ def throughput(batch: int, step_s: StepTime | None) -> Claim:
     """Samples a second."""
     if step_s is None:
         return Claim(value=None, basis="measured", source="no step was timed")
-    source = f"effective batch / measured time of {step_s.n} steps"
+    source = f"effective batch / median of {step_s.n} timings"
     return Claim(
         value=batch / step_s.median, low=batch / step_s.high, high=batch / step_s.low, basis="measured", source=source
     )
@@ -90,7 +90,7 @@ def step_time(step_s: StepTime | None) -> Claim:
     """Seconds an optimizer step takes."""
     if step_s is None:
         return Claim(value=None, basis="measured", source="no step was timed")
-    source = f"median of {step_s.n} steps with its interval"
+    source = f"median of {step_s.n} timings with its interval"
     return Claim(value=step_s.median, low=step_s.low, high=step_s.high, basis="measured", source=source)
 
 
@@ -129,7 +129,7 @@ def relative_time(batch: int, present_batch: int, ratio: StepTime, noise_scale: 
     Without a noise scale only its bounds over Bn from 0 to infinity are known: ``t/t0`` and ``t/t0 * B0/B``.
     """
     if batch == present_batch:
-        source = f"median of {ratio.n} paired step times; the same effective batch makes the same progress"
+        source = f"median of {ratio.n} paired timings; the same effective batch makes the same progress"
         return Claim(value=ratio.median, low=ratio.low, high=ratio.high, basis="measured", source=source)
     if noise_scale is None:
         steps = sorted((1.0, present_batch / batch))

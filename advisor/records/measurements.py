@@ -11,7 +11,10 @@ Outcome = Literal["ok", "oom", "error", "timeout", "non_finite"]
 
 @record
 class StepTime:
-    """Seconds an optimizer step takes: median of ``n`` steps, with the bounds of its interval."""
+    """Seconds an optimizer step takes: median of ``n`` timings, with the bounds of its interval.
+
+    A timing is one step, or the mean of many short ones without a pause.
+    """
 
     median: float
     low: float

@@ -197,7 +197,7 @@ NOTES: dict[str, str] = {
     "batch_above_dataset": "有效批量 {effective_batch} 比整个数据集（{num_items} 个样本）还大。",
     "present_does_not_fit": "现有配置在这台设备上无法运行：{message}",
     "not_interleaved": "各配置是逐个计时的（同时放不进一半的{memory}），时钟频率漂移的影响没有抵消。",
-    "few_rounds": "每个配置只计时了 {num_rounds} 步，区间就是其中的最小值和最大值。",
+    "few_rounds": "每个配置只计时了 {num_rounds} 次，区间就是其中的最小值和最大值。",
     "step_time_rose": (
         "计时的 {num_rounds} 轮中，末轮的单步用时比首轮长 {change:percent}（区间 {low:percent} ~ {high:percent}）："
         "设备是否在降频，或有其他程序开始运行？轮流计时的配置之间仍可比较，但全程用时不准。"

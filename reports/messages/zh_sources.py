@@ -23,6 +23,7 @@ SOURCES: dict[str, str] = {
     r"first step - mean of the others": "第一步 − 其余各步的平均",
     r"(\S+) s for (\S+) of (\S+) parts, timed once; 80 % band": r"\3 份中的 \2 份实测 \1 秒，只计时一次；80% 区间",
     r"mean of (\d+) timed steps(?:; 80 % band)?": r"\1 步的平均；80% 区间",
+    r"mean of (\d+) timings(?:; 80 % band)?": r"\1 次计时的平均；80% 区间",
     r"samples of the run / time of the run": "总样本数 / 总用时",
     r"steps x predicted time of a step": "步数 × 预测单步时间",
     r"(\d+) steps x predicted time of a step, without evaluation, sampling and checkpoints": (
@@ -47,9 +48,11 @@ SOURCES: dict[str, str] = {
     r"samples of the run / samples of a session": "总样本数 / 每次会话的样本数",
     r"effective batch / measured time of (\d+) steps": r"有效批量 / \1 步的实测时间",
     r"median of (\d+) steps with its interval": r"\1 步的中位数及其区间",
+    r"effective batch / median of (\d+) timings": r"有效批量 / \1 次计时的中位数",
+    r"median of (\d+) timings with its interval": r"\1 次计时的中位数及其区间",
     r"peak of (\d+) steps": r"\1 步中的峰值",
     r"peak memory / memory that may be used": "峰值 / 可用上限",
-    r"median of (\d+) paired step times; the same effective batch makes the same progress": (
+    r"median of (\d+) paired (?:step times|timings); the same effective batch makes the same progress": (
         r"\1 对单步时间之比的中位数；有效批量相同，进度也相同"
     ),
     r"step-time ratio x bounds over every gradient noise scale \((.+)\)": (
@@ -107,7 +110,7 @@ SOURCES: dict[str, str] = {
 
 
 _WHOLE_RUN = re.compile(
-    r"(\d+) steps x (mean|median) of (\d+) timed steps(?: \+ ([^;]+))?(?:; without ([^;]+))?(; 80 % band)?"
+    r"(\d+) steps x (mean|median) of (\d+) (timed steps|timings)(?: \+ ([^;]+))?(?:; without ([^;]+))?(; 80 % band)?"
 )
 # 训练步之外的工作，英文名见 advisor.recommend.duration。
 WORK: dict[str, str] = {
@@ -135,8 +138,11 @@ def source_in_chinese(source: str) -> str:
     return source
 
 
-def _whole_run(steps: str, kind: str, timed: str, parts: str | None, without: str | None, band: str | None) -> str:
-    said = f"{steps} 步 × {timed} 步的{'平均' if kind == 'mean' else '中位数'}"
+def _whole_run(
+    steps: str, kind: str, timed: str, unit: str, parts: str | None, without: str | None, band: str | None
+) -> str:
+    timings = f"{timed} 步" if unit == "timed steps" else f"{timed} 次计时"
+    said = f"{steps} 步 × {timings}的{'平均' if kind == 'mean' else '中位数'}"
     if parts:
         said += f" + {_work(parts)}"
     if without:

@@ -38,7 +38,7 @@ def test_the_mean_counts_and_not_the_median():
     found = training_time(SAMPLES, 16, TIMED)
     assert found.value == pytest.approx(100 * statistics.fmean(DURATIONS_S))
     assert found.low < found.value < found.high
-    assert found.source == "100 steps x mean of 4 timed steps; 80 % band"
+    assert found.source == "100 steps x mean of 4 timings; 80 % band"
 
 
 def test_after_the_last_step_comes_what_is_planned_for_the_end():

@@ -143,5 +143,7 @@ def test_scaling_rules_keep_their_paper_in_chinese() -> None:
 def test_everything_that_a_run_does_is_said_in_chinese() -> None:
     assert set(WORK) == set(duration.NAMES.values())
     assert EN.occasion_names.keys() | {"classifiers", "decoding"} == duration.NAMES.keys()
-    said = ZH.source("8 steps x mean of 3 timed steps + 2 x sample grid, 1 x validation; without checkpoint; 80 % band")
-    assert said == "8 步 × 3 步的平均 + 2 × 样本图、1 × 验证；不含检查点；80% 区间"
+    said = ZH.source("8 steps x mean of 3 timings + 2 x sample grid, 1 x validation; without checkpoint; 80 % band")
+    assert said == "8 步 × 3 次计时的平均 + 2 × 样本图、1 × 验证；不含检查点；80% 区间"
+    before = ZH.source("8 steps x median of 3 timed steps")  # in advice of earlier versions
+    assert before == "8 步 × 3 步的中位数"

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.measure.timing import interleave, median_interval, paired_ratio, summarize
+from advisor.measure.timing import (
+    MAX_STEPS_IN_TURN,
+    TURN_S,
+    Turn,
+    interleave,
+    median_interval,
+    paired_ratio,
+    steps_in_turn,
+    summarize,
+)
 
 
 @given(st.lists(st.floats(min_value=1e-6, max_value=1e3), min_size=1, max_size=60))
@@ -45,30 +54,47 @@ def test_paired_ratio_cancels_a_drift_that_both_share() -> None:
     assert paired_ratio([], []) is None
 
 
-def recorded_step(name: str, seconds: float | None, calls: list[str]) -> Callable[[], float | None]:
-    def step() -> float | None:
+@given(st.floats(min_value=0, max_value=1e3))
+def test_a_turn_lasts_a_quarter_of_a_second_or_one_step_and_its_first_of_several_does_not_count(step_s: float) -> None:
+    num_steps = steps_in_turn(step_s)
+    if step_s >= TURN_S:
+        assert num_steps == 1
+    else:
+        assert num_steps == 1 + MAX_STEPS_IN_TURN or (num_steps - 2) * step_s <= TURN_S <= (num_steps - 1) * step_s
+
+
+def turn(step_s: float, num_steps: int = 1) -> Turn:
+    return Turn(step_s=step_s, spent_s=num_steps * step_s)
+
+
+def recorded_turn(name: str, step_s: float | None, calls: list[str]) -> Callable[[], Turn | None]:
+    def step() -> Turn | None:
         calls.append(name)
-        return seconds
+        return None if step_s is None else turn(step_s)
 
     return step
 
 
 def test_settings_take_turns_and_the_first_place_rotates() -> None:
     calls: list[str] = []
-    steps = {name: recorded_step(name, 0.001, calls) for name in "abc"}
-    durations = interleave(steps, max_rounds=3)
+    turns = {name: recorded_turn(name, 0.001, calls) for name in "abc"}
+    durations = interleave(turns, max_rounds=3)
     assert "".join(calls) == "abcbcacab"
     assert {name: len(values) for name, values in durations.items()} == {"a": 3, "b": 3, "c": 3}
 
 
 def test_long_steps_end_after_the_least_rounds_and_short_ones_after_the_most() -> None:
-    assert interleave({"a": lambda: 100.0}, min_rounds=2) == {"a": [100.0, 100.0]}
-    assert len(interleave({"a": lambda: 0.001}, max_rounds=8)["a"]) == 8
+    assert interleave({"a": lambda: turn(100.0)}, min_rounds=2) == {"a": [100.0, 100.0]}
+    assert len(interleave({"a": lambda: turn(0.001)}, max_rounds=8)["a"]) == 8
+
+
+def test_all_steps_of_a_turn_count_for_how_long_it_took() -> None:
+    assert len(interleave({"a": lambda: turn(0.01, 50)}, seconds_per_setting=2.0)["a"]) == 4
 
 
 def test_a_setting_that_fails_takes_no_further_part() -> None:
     calls: list[str] = []
-    durations = interleave({"good": lambda: 0.1, "bad": recorded_step("bad", None, calls)}, max_rounds=4)
+    durations = interleave({"good": lambda: turn(0.1), "bad": recorded_turn("bad", None, calls)}, max_rounds=4)
     assert durations == {"good": [0.1] * 4, "bad": []}
     assert calls == ["bad"]
     assert interleave({}) == {}
