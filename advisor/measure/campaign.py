@@ -18,6 +18,10 @@ from advisor.measure.messages import BuildOrder, Built, Failure, Rehearsed, Step
 from advisor.measure.sandbox import Sandbox
 from advisor.measure.timing import (
     DECISIVE_ROUNDS,
+    DECISIVE_SECONDS,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    SECONDS_PER_SETTING,
     Turn,
     interleave,
     mean_time,
@@ -90,7 +94,8 @@ def measure_settings(
 
     A larger micro-batch is not run once a smaller one did not fit: it has no point. ``rehearses``: what a run does
     beside its steps is timed, too, in the first setting's process and after its steps. ``decides``: settings of the
-    first one's effective batch are timed until their comparison has a 95 % interval, however long their steps are.
+    first one's effective batch are timed until their comparison has a 95 % interval, however long their steps are, and
+    somewhat longer than the others in any case.
     """
     trials = [Trial(one, subject, place, rehearses=rehearses and k == 0) for k, one in enumerate(settings)]
     present, *others = trials
@@ -272,17 +277,30 @@ def _time_group(group: list[Trial], timeout_s: float, *, decides_at: int | None)
     """Rounds of all, then as many more of the settings of one effective batch as a decision between them takes."""
     _interleave(group, timeout_s)
     rivals = [one for one in group if one.failure is None and one.effective_batch == decides_at]
-    missing = DECISIVE_ROUNDS - min((len(one.durations_s) for one in rivals), default=DECISIVE_ROUNDS)
-    if len(rivals) > 1 and missing > 0:
-        _interleave(rivals, timeout_s, min_rounds=missing, max_rounds=missing)
+    if len(rivals) > 1:
+        num_rounds = min(len(one.durations_s) for one in rivals)
+        _interleave(
+            rivals,
+            timeout_s,
+            min_rounds=max(0, DECISIVE_ROUNDS - num_rounds),
+            max_rounds=MAX_ROUNDS - num_rounds,
+            seconds_per_setting=DECISIVE_SECONDS,
+        )
     for trial in group:
         trial.rehearse()
         trial.close()
 
 
-def _interleave(trials: list[Trial], timeout_s: float, **rounds: int) -> None:
+def _interleave(
+    trials: list[Trial],
+    timeout_s: float,
+    *,
+    min_rounds: int = MIN_ROUNDS,
+    max_rounds: int = MAX_ROUNDS,
+    seconds_per_setting: float = SECONDS_PER_SETTING,
+) -> None:
     turns = {one.setting: partial(one.timed_turn, timeout_s) for one in trials if one.failure is None}
-    interleave(turns, **rounds)
+    interleave(turns, min_rounds=min_rounds, max_rounds=max_rounds, seconds_per_setting=seconds_per_setting)
 
 
 def _may_fit(trial: Trial, trials: list[Trial], budget_bytes: int | None) -> bool:

@@ -18,6 +18,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 MIN_ROUNDS = 3
 MAX_ROUNDS = 20  # the interval of the median then leaves out the five smallest and the five largest
+DECISIVE_SECONDS = 2.0  # more of each of the settings between which a decision is due
 DECISIVE_ROUNDS = 6  # fewer have no 95 % interval of a median, not even from the smallest to the largest
 SECONDS_PER_SETTING = 3.0
 TURN_S = 0.25
