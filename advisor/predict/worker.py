@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from advisor import schema
 from advisor.errors import UsageError, WorkloadError
-from advisor.imports import quick_imports
+from advisor.imports import quick_imports, set_imports_aside
 from advisor.predict.messages import Traced, TraceOrder, TraceReply
 from advisor.workload.child import Failure, answer_orders
 from advisor.workload.description import describe
@@ -70,7 +70,9 @@ def run_steps(order: TraceOrder, device: torch.device, recorder: Recorder, gpu: 
         UsageError: if the step does not use the device.
     """
     with without_garbage_collection():
-        workload = build_workload(load_factory(order.spec), order.spec, device, order.parameters)
+        factory = load_factory(order.spec)
+        set_imports_aside()  # nothing is garbage here
+        workload = build_workload(factory, order.spec, device, order.parameters)
         if gpu is not None:
             gpu.adopt(workload.optimizer)
         step = TrainingStep(workload, device, order.micro_batch, order.accumulation, recorder.phase)

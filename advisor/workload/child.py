@@ -25,9 +25,10 @@ from advisor.workload.oom import classify_exit
 _START = """
 import sys
 sys.path[0] = sys.argv.pop(1)
-from advisor.imports import quick_imports
+from advisor.imports import quick_imports, set_imports_aside
 with quick_imports():
     from {module} import main
+set_imports_aside()
 main(*sys.argv[1:])
 """
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent.parent)

@@ -28,7 +28,7 @@ class Execution(TorchDispatchMode):
         self.operators = OperatorRecorder(self.recorder)
         self._fake_mode, self._fake_type = fake_tensors()[0](allow_non_fake_inputs=True), fake_tensors()[1]
         self._device = torch.device(DEVICE_TYPE, 0)
-        self._fake_mode.cache_enabled = False
+        self._fake_mode.cache_enabled = False  # KnownResults remembers, and what is not known there was never asked
         self._results = KnownResults(self._fake_mode, self._device)
 
     def __torch_dispatch__(
