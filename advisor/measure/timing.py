@@ -37,7 +37,7 @@ class Turn:
 
 def steps_in_turn(step_s: float) -> int:
     """How many steps a turn has where one takes about so long; the first of several is not timed."""
-    num_timed = min(MAX_STEPS_IN_TURN, math.ceil(TURN_S / step_s)) if step_s > 0 else MAX_STEPS_IN_TURN
+    num_timed = math.ceil(TURN_S / max(step_s, TURN_S / MAX_STEPS_IN_TURN))
     return 1 + num_timed if num_timed > 1 else 1
 
 

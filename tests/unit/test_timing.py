@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from advisor.measure.timing import (
@@ -55,6 +55,8 @@ def test_paired_ratio_cancels_a_drift_that_both_share() -> None:
 
 
 @given(st.floats(min_value=0, max_value=1e3))
+@example(5e-324)
+@example(float("inf"))
 def test_a_turn_lasts_a_quarter_of_a_second_or_one_step_and_its_first_of_several_does_not_count(step_s: float) -> None:
     num_steps = steps_in_turn(step_s)
     if step_s >= TURN_S:
