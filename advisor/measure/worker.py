@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from advisor import schema
 from advisor.errors import UsageError, WorkloadError
-from advisor.imports import set_imports_aside
 from advisor.measure.messages import BuildOrder, Built, Failure, Order, Rehearsed, Reply, StepReport, WatchReport
 from advisor.predict.trace import Trace
 from advisor.workload.child import answer_orders
@@ -36,13 +35,9 @@ from advisor.workload.step import TrainingStep  # isort: skip - imports torch
 def main(spec: str) -> None:
     """Answer orders until the parent closes the pipe; the workload's imports take seconds and are done before."""
     bench = Bench()
-
-    def prepare() -> None:
-        import_early(spec)
-        set_imports_aside()
-
     answer_orders(
-        lambda line: schema.to_json(bench.answer(schema.from_json(Order, line, where="order"))), prepare=prepare
+        lambda line: schema.to_json(bench.answer(schema.from_json(Order, line, where="order"))),
+        prepare=lambda: import_early(spec),
     )
 
 

@@ -261,6 +261,21 @@ def test_a_users_own_trainer_folder_is_not_taken_for_ours(tmp_path: Path, monkey
         assert isinstance(sandbox.build(order(SYNTHETIC, num_features=10), timeout_s=120), Built)
 
 
+def test_a_tensor_that_a_module_made_when_it_was_imported_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "with_table.py").write_text(
+        "import torch\nfrom advisor.workload.synthetic import make\nTABLE = torch.zeros(20_000_000)\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    with Sandbox("with_table:make") as sandbox:
+        assert isinstance(sandbox.build(order("with_table:make", num_features=1000), timeout_s=60), Built)
+        report = sandbox.step(tracks_memory=True, timeout_s=60)
+    assert isinstance(report, StepReport)
+    assert report.peak_allocated_bytes is not None
+    assert report.peak_allocated_bytes > 4 * 20_000_000
+
+
 @pytest.mark.parametrize(("line", "said"), [("raise ValueError('mine')", "mine"), ("import os; os.abort()", "SIGABRT")])
 def test_what_a_module_does_when_it_is_imported_is_said_when_it_is_built(
     line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
