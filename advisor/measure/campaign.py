@@ -20,8 +20,6 @@ from advisor.measure.timing import (
     DECISIVE_ROUNDS,
     DECISIVE_SECONDS,
     MAX_ROUNDS,
-    MIN_ROUNDS,
-    SECONDS_PER_SETTING,
     Turn,
     interleave,
     mean_time,
@@ -275,13 +273,12 @@ def _start_together(trials: list[Trial], timeout_s: float) -> None:
 
 def _time_group(group: list[Trial], timeout_s: float, *, decides_at: int | None) -> None:
     """Rounds of all, then as many more of the settings of one effective batch as a decision between them takes."""
-    _interleave(group, timeout_s)
+    interleave(_turns(group, timeout_s))
     rivals = [one for one in group if one.failure is None and one.effective_batch == decides_at]
     if len(rivals) > 1:
         num_rounds = min(len(one.durations_s) for one in rivals)
-        _interleave(
-            rivals,
-            timeout_s,
+        interleave(
+            _turns(rivals, timeout_s),
             min_rounds=max(0, DECISIVE_ROUNDS - num_rounds),
             max_rounds=MAX_ROUNDS - num_rounds,
             seconds_per_setting=DECISIVE_SECONDS,
@@ -291,16 +288,8 @@ def _time_group(group: list[Trial], timeout_s: float, *, decides_at: int | None)
         trial.close()
 
 
-def _interleave(
-    trials: list[Trial],
-    timeout_s: float,
-    *,
-    min_rounds: int = MIN_ROUNDS,
-    max_rounds: int = MAX_ROUNDS,
-    seconds_per_setting: float = SECONDS_PER_SETTING,
-) -> None:
-    turns = {one.setting: partial(one.timed_turn, timeout_s) for one in trials if one.failure is None}
-    interleave(turns, min_rounds=min_rounds, max_rounds=max_rounds, seconds_per_setting=seconds_per_setting)
+def _turns(trials: list[Trial], timeout_s: float) -> dict[tuple[int, int], Callable[[], Turn | None]]:
+    return {one.setting: partial(one.timed_turn, timeout_s) for one in trials if one.failure is None}
 
 
 def _may_fit(trial: Trial, trials: list[Trial], budget_bytes: int | None) -> bool:

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import psutil
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from advisor.predict.nested import leaves
 from advisor.units import MIB
 from advisor.workload.oom import is_nearly_full
 
@@ -192,7 +192,7 @@ class LiveTensors(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves((args, kwargs, result)):
+        for leaf in leaves((args, kwargs, result)):
             self.add(leaf)
         return result
 

@@ -1,8 +1,8 @@
 """Times of settings that are compared: interleaved rounds, medians, intervals without a distribution.
 
 All settings have a turn a round, in rotating order, so that a drift of clocks or load meets all of them. A turn of a
-short step is many steps without a pause, as in a run: one alone between those of other processes finds its caches cold
-and their threads still spinning, and takes up to twice as long.
+short step is many steps without a pause, as in a run: one alone between those of other processes took three quarters to
+more than twice as long (docs/methods.md).
 """
 
 import itertools

@@ -111,7 +111,7 @@ class MemoryModel:
 
         return largest(fits, most, near=self._near(budget_bytes / self._high_frac, _reserved))
 
-    def limits(self, limit_bytes: int, *, expandable: bool = False, most: int = LARGEST_MICRO_BATCH) -> BatchLimits:
+    def limits(self, limit_bytes: int, *, expandable: bool = False) -> BatchLimits:
         """Up to which micro-batch the step runs where the allocator may take exactly this much."""
 
         def runs(micro_batch: int) -> bool:
@@ -120,9 +120,10 @@ class MemoryModel:
         def runs_well(micro_batch: int) -> bool:
             return self.replay(micro_batch, expandable=expandable).peak_reserved_bytes <= limit_bytes
 
-        safe = largest(runs_well, most, near=self._near(limit_bytes, _reserved, expandable=expandable))
-        retrying = largest(runs, most, known=safe, near=self._near(limit_bytes, _allocated, expandable=expandable))
-        return BatchLimits(safe=safe, retrying=retrying)
+        near = self._near(limit_bytes, _reserved, expandable=expandable)
+        safe = largest(runs_well, LARGEST_MICRO_BATCH, near=near)
+        near = self._near(limit_bytes, _allocated, expandable=expandable)
+        return BatchLimits(safe=safe, retrying=largest(runs, LARGEST_MICRO_BATCH, known=safe, near=near))
 
     def _near(self, num_bytes: float, peak: Callable[[Replay], int], *, expandable: bool = False) -> int:
         """About the micro-batch that comes to such a peak: on a straight line, then on one that is drawn near it."""

@@ -26,10 +26,9 @@ class Execution(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.recorder, self.workspaces = Recorder(DEVICE_TYPE), Workspaces(0.0)
         self.operators = OperatorRecorder(self.recorder)
-        self._fake_mode, self._fake_type = fake_tensors()[0](allow_non_fake_inputs=True), fake_tensors()[1]
-        self._device = torch.device(DEVICE_TYPE, 0)
-        self._fake_mode.cache_enabled = False  # KnownResults remembers, and what is not known there was never asked
-        self._results = KnownResults(self._fake_mode, self._device)
+        fake_mode, self._fake_type = fake_tensors()[0](allow_non_fake_inputs=True), fake_tensors()[1]
+        fake_mode.cache_enabled = False  # KnownResults remembers, and what is not known there was never asked
+        self._results = KnownResults(fake_mode, torch.device(DEVICE_TYPE, 0))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -69,8 +68,7 @@ class Execution(TorchDispatchMode):
         return result
 
     def _like(self, tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        with self._fake_mode:
-            return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype or tensor.dtype, device=self._device)
+        return self._results.new(tensor.shape, tensor.stride(), dtype or tensor.dtype)
 
     def _run_known(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], values: Any) -> Any:
         """As it runs without values, or from them where the shape of the result hangs on them."""

@@ -57,6 +57,10 @@ class KnownResults:
             self._keep(key, result, args, kwargs)
         return result
 
+    def new(self, shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor on the card, in a storage of its own."""
+        return self._on_card(torch.empty_strided(shape, stride, dtype=dtype, device="meta"))
+
     # ---- arguments ------------------------------------------------------------------------------
 
     def _key(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
@@ -124,11 +128,14 @@ class KnownResults:
         if isinstance(known, _Argument):
             return args[known.position]
         if known.base is None:
-            meta = torch.empty_strided(known.shape, known.stride, dtype=known.dtype, device="meta")
-        else:
-            meta = torch.empty(0, dtype=known.dtype, device="meta")
-            meta.set_(args[known.base].untyped_storage(), known.offset, known.shape, known.stride)
-        return self._fake_type(self._fake_mode, meta, self._device)
+            return self.new(known.shape, known.stride, known.dtype)
+        meta = torch.empty(0, dtype=known.dtype, device="meta")
+        meta.set_(args[known.base].untyped_storage(), known.offset, known.shape, known.stride)
+        return self._on_card(meta)
+
+    def _on_card(self, meta: torch.Tensor) -> torch.Tensor:
+        on_card: torch.Tensor = self._fake_type(self._fake_mode, meta, self._device)
+        return on_card
 
 
 def _storage(tensor: torch.Tensor) -> int:
