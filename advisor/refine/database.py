@@ -91,7 +91,7 @@ def dashboard_command(url: str) -> str:
 def engine_options(found: sqlalchemy.URL) -> dict[str, Any]:
     """How SQLAlchemy is to speak to it."""
     if _is_file(found):
-        return {"connect_args": {"timeout": _LOCKED_S}}
+        return {"connect_args": {"timeout": _LOCKED_S, "isolation_level": None}}  # begun by lock_before_reading()
     timeouts = _TIMEOUTS.get(found.drivername.rpartition("+")[2], {})
     return {
         "connect_args": {name: value for name, value in timeouts.items() if name not in found.query},
@@ -131,6 +131,16 @@ def wait_while_away(engine: sqlalchemy.Engine) -> None:
                 if time.monotonic() > until_s:
                     raise
                 time.sleep(_AGAIN_S)
+
+
+def lock_before_reading(engine: sqlalchemy.Engine) -> None:
+    """From now on, a transaction on SQLite has the file for itself from its first statement.
+
+    SQLite has no ``SELECT ... FOR UPDATE``, and Python's driver begins a transaction at the first write only: two
+    workers would both read that a slot waits, and both take it.
+    """
+    if engine.name == "sqlite":
+        sqlalchemy.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
 
 def reason(error: BaseException) -> str:

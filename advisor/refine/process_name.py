@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+_CLOCK_STEP_S = 60  # starts are told by the system's clock, which may be set; so soon no number is another process's
 _BOOT, _NUMBERS = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 
 
@@ -26,8 +27,11 @@ def process_name(pid: int | None = None) -> str | None:
 
 def is_gone(name: str) -> bool:
     """Whether the process has ended; what goes on on another machine cannot be seen from here, so never there."""
-    machine, pid, _ = name.rsplit(":", 2)
-    return machine == _machine() and process_name(int(pid)) != name
+    machine, pid, start_s = name.rsplit(":", 2)
+    if machine != _machine():
+        return False
+    found = process_name(int(pid))
+    return found is None or abs(int(found.rpartition(":")[2]) - int(start_s)) > _CLOCK_STEP_S
 
 
 @functools.cache

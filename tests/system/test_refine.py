@@ -1,5 +1,6 @@
 """Several workers on one study: nothing is lost and nothing counts twice, whoever is killed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,13 +9,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+import unlucky_worker
 from cheap_objective import FLOOR
 from watched_search import pid_of, start, study_of, task, trained, wait_for
 
 from advisor import schema
 from advisor.errors import CfgadviseError, StorageError, UsageError
+from advisor.refine.database import file_url
 from advisor.refine.outcome import measured_lr
+from advisor.refine.records import Slot
 from advisor.refine.search import refine
+from advisor.refine.study import Place, Space, open_study
 from advisor.refine.verdict import counted
 
 
@@ -42,6 +47,39 @@ def test_the_same_task_again_trains_nothing(tmp_path):
     assert log.read_text() == lines
     assert again.trials == first.trials
     assert again.finalists == first.finalists
+
+
+SPAWN = multiprocessing.get_context("spawn")
+SPACE = Space(lr_low=1e-5, lr_high=1e-1, proxy_samples=10, stops_early=False)
+
+
+def test_workers_that_reach_for_a_slot_at_once_do_not_both_train_it(tmp_path):
+    place = Place(url=file_url(tmp_path / "refine.db"), name="race")
+    study = open_study(place, SPACE, [Slot(id=f"slot-{k}", lr=1e-3, seed=k) for k in range(6)])
+    ready, trained_seeds = SPAWN.Barrier(2), SPAWN.SimpleQueue()
+    workers = [SPAWN.Process(target=unlucky_worker.hesitate, args=(place, SPACE, ready, trained_seeds)) for _ in "12"]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join(120)
+    assert [one.exitcode for one in workers] == [0, 0]
+    seeds = []
+    while not trained_seeds.empty():
+        seeds.append(trained_seeds.get())
+    assert sorted(seeds) == list(range(6))
+    assert len(counted(study.entries())) == 6
+
+
+@pytest.mark.kill
+def test_a_worker_that_dies_as_soon_as_it_has_a_slot_is_missed_at_once(tmp_path):
+    place = Place(url=file_url(tmp_path / "refine.db"), name="death")
+    study = open_study(place, SPACE, [Slot(id="slot-0", lr=1e-3, seed=0)])
+    worker = SPAWN.Process(target=unlucky_worker.die, args=(place, SPACE))
+    worker.start()
+    worker.join(60)
+    assert [one.state for one in study.entries()] == ["running"]
+    study.release_dead()
+    assert [one.state for one in study.entries()] == ["failed", "waiting"]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 import sqlalchemy
 
@@ -115,6 +116,17 @@ def test_a_process_has_one_name_until_it_ends():
         assert name == process_name.process_name(child.pid) != process_name.process_name()
         assert not process_name.is_gone(name)
         child.kill()
+    assert process_name.is_gone(name)
+
+
+def test_a_clock_that_is_set_kills_nobody(monkeypatch):
+    """A process's start is counted from a boot time that moves with the clock."""
+    name = process_name.process_name()
+    start_s = psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: start_s + 5)
+    assert process_name.process_name() != name
+    assert not process_name.is_gone(name)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: start_s + 3600)  # its number is another's now
     assert process_name.is_gone(name)
 
 

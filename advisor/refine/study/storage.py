@@ -1,20 +1,24 @@
 """Where a study is kept: Optuna's storage over a database, and what to say where it cannot be used."""
 
 import contextlib
+import json
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import optuna
 import sqlalchemy.exc
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
 
 from advisor.errors import StorageError
 from advisor.records import record
 from advisor.refine import database
+from advisor.refine.process_name import process_name
 from advisor.refine.study.attempts import wait_again
 
 _MAX_OPENINGS = 4
@@ -34,7 +38,26 @@ class Place:
 
 
 class _Database(RDBStorage):
-    """Optuna's, whose thread of heartbeats would end with the first one that is not heard."""
+    """Optuna's, with two gaps closed through which a dead worker's slot would not be missed for a while.
+
+    A slot that is taken would have neither a worker's name nor a heartbeat until the next two writes, and the thread
+    of heartbeats would end with the first one that is not heard.
+    """
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Take a slot, or end one; who takes it leaves a name and a first heartbeat in the same transaction."""
+        if state == TrialState.RUNNING:
+            session = self.scoped_session()  # this thread's, in which Optuna goes on and which it commits
+            try:
+                trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+                if trial.state == TrialState.WAITING:
+                    name = json.dumps(process_name())
+                    session.add(models.TrialUserAttributeModel(trial_id=trial_id, key="worker", value_json=name))
+                    session.add(models.TrialHeartbeatModel(trial_id=trial_id))
+            except BaseException:
+                session.close()
+                raise
+        return super().set_trial_state_values(trial_id, state, values)
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Say that the trial is alive; the next heartbeat makes up for one that failed."""
@@ -57,6 +80,7 @@ def open_storage(place: Place) -> RDBStorage:
                 heartbeat_stale_trial_callback=wait_again,
             )
             database.wait_while_away(storage.engine)
+            database.lock_before_reading(storage.engine)
             weakref.finalize(storage, storage.engine.dispose)
             return storage
         except _FAILURES:

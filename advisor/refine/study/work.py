@@ -9,7 +9,6 @@ from optuna.trial import Trial
 
 from advisor.errors import StorageError
 from advisor.refine.objective import Order, Training
-from advisor.refine.process_name import process_name
 from advisor.refine.study.attempts import told
 from advisor.refine.study.ledger import Ledger
 from advisor.refine.study.sampling import BracketFirst, Space, pruner_of
@@ -22,7 +21,6 @@ class Study(Ledger):
     def __init__(self, study: optuna.Study, place: Place, space: Space, sampler_seed: int | None = None) -> None:
         super().__init__(study, place)
         self._space = space
-        self._me = process_name()
         self._failure: Exception | None = None
         study.sampler = BracketFirst(space, sampler_seed)
         study.pruner = pruner_of(space)
@@ -40,7 +38,7 @@ class Study(Ledger):
             with storage_errors(self._place.url), without_warnings():
                 asked(lambda: fail_stale_trials(self._study))
                 asked(self.release_dead)
-            states = {entry.state for entry in self.entries()}
+            states = {entry.state for entry in self.entries() if entry.slot is not None}
             if "waiting" in states and may_start():
                 self._train_one(training)
             elif "running" in states:
@@ -62,7 +60,6 @@ class Study(Ledger):
     def _objective(self, trial: Trial, training: Training) -> float:
         if "slot" not in trial.user_attrs:
             raise LookupError("another worker took the last slot")
-        trial.set_user_attr("worker", self._me)
         if self._has_ended(trial.user_attrs["slot"]):
             raise LookupError("this slot has ended meanwhile")
         space = self._space
