@@ -5,9 +5,10 @@
 For each workload: the advice for 8 x 2 with goal `time` at equal effective batch and larger ones; the throughput of
 what it recommends, as the exhaustive timing has it, as a share of the best there; the step time that the model
 t(b, a) predicts for each setting from all the others, against the measured one; and the gain of 16 x 1 over 8 x 2, as
-the advice states it (from rounds in turns) and as a model without these two predicts it. All settings of a workload
-are timed in interleaved rounds, in children of their own, --repeats times over. Figures are only worth something on a
-machine that does nothing else.
+the advice states it (from rounds in turns, with its interval) and as a model without these two predicts it. All
+settings of a workload are timed in interleaved rounds, in children of their own, --repeats times over; `gains` are
+those of each repeat, which no advice can come closer to than they are to each other. Figures are only worth something
+on a machine that does nothing else.
 """
 
 import argparse
@@ -34,6 +35,7 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "gait48": ("trainer.workload:make", {"preset": "gait48"}),
 }
 PRESENT = (8, 2)
+WHOLE = (16, 1)
 TIMEOUT_S = 300.0
 ERRORS = ("recommended_error_frac", "error_frac", "advised_gain_error", "modelled_gain_error")
 Timed = dict[tuple[int, int], Measurement]
@@ -85,6 +87,7 @@ def compare(name: str, max_batch: int, repeats: int) -> dict[str, Any]:
         **_choice(advice, timed),
         **_model(timed, (best.micro_batch, best.accumulation)),
         **_gain(advice, timed),
+        "gains": [_gain_in(_together([campaign])) for campaign in campaigns],
         "elapsed_s": time.perf_counter() - started_s,
     }
 
@@ -142,20 +145,26 @@ def _model(timed: Timed, recommended: tuple[int, int]) -> dict[str, Any]:
 
 def _gain(advice: Advice, timed: Timed) -> dict[str, Any]:
     """Of 16 x 1 over 8 x 2: measured, as the advice states it, and by a model that has seen neither."""
-    whole = (16, 1)
-    gain = _seconds(timed, PRESENT) / _seconds(timed, whole)
-    ratios = [o.time_to_same_progress.value for o in advice.options if (o.micro_batch, o.accumulation) == whole]
-    advised = 1 / ratios[0] if ratios and ratios[0] else None
-    others = [one for layout, one in timed.items() if layout not in (PRESENT, whole)]
-    before_s, after_s = _predicted(others, PRESENT), _predicted(others, whole)
+    gain = _gain_in(timed)
+    option = next((one for one in advice.options if (one.micro_batch, one.accumulation) == WHOLE), None)
+    ratio = option.time_to_same_progress if option is not None else None
+    advised = 1 / ratio.value if ratio and ratio.value else None
+    others = [one for layout, one in timed.items() if layout not in (PRESENT, WHOLE)]
+    before_s, after_s = _predicted(others, PRESENT), _predicted(others, WHOLE)
     modelled = before_s / after_s if before_s and after_s else None
     return {
         "gain": gain,
         "advised_gain": advised,
+        "advised_gain_low": 1 / ratio.high if ratio and ratio.high else None,
+        "advised_gain_high": 1 / ratio.low if ratio and ratio.low else None,
         "advised_gain_error": None if advised is None else advised - gain,
         "modelled_gain": modelled,
         "modelled_gain_error": None if modelled is None else modelled - gain,
     }
+
+
+def _gain_in(timed: Timed) -> float:
+    return _seconds(timed, PRESENT) / _seconds(timed, WHOLE)
 
 
 def _seconds(timed: Timed, layout: tuple[int, int]) -> float:
