@@ -190,7 +190,8 @@ def _price(plan: "SearchBudget", url: str) -> str:
     from advisor.units import format_count, format_duration
 
     most = plan.num_trials + (plan.num_finalists + 1) * plan.num_seeds
-    took = "" if plan.seconds is None else f", at most about {format_duration(plan.seconds)} here"
+    steps = "" if plan.seconds is None else f", at most about {format_duration(plan.seconds)} of training steps here"
+    took = f"{steps}; workers' starts and validation come on top"
     return (
         f"at most {most} trainings ({plan.num_trials} in the search, the rest in the contest) of"
         f" {format_count(plan.proxy_samples)} samples, {100 * plan.proxy_frac:.0f} % of the run:"

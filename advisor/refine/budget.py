@@ -20,7 +20,8 @@ def plan_budget(
 ) -> SearchBudget:
     """The largest search within the time, or the usual one if no time is given.
 
-    The price is the most that it can be: trainings side by side on one device are taken to be no faster.
+    The price is the most that its training steps can take: side by side on one device they are taken to be no faster.
+    Workers' starts and validation come on top.
 
     Args:
         run_samples: length of the run that is to be tuned.
