@@ -9,7 +9,8 @@ from advisor.records.frozen import record
 class SearchBudget:
     """How many trainings, how long each, and what they take together.
 
-    ``runs`` is the price in runs of full length; ``seconds`` is unknown where no step was timed.
+    ``runs`` is the price in runs of full length; ``seconds`` are those of its training steps,
+    unknown where none was timed.
     """
 
     num_trials: int

@@ -43,10 +43,11 @@ def plan_budget(
     if affordable:
         return affordable[0]
     least = min(found, key=lambda one: one.total_samples)
+    least_s = least.seconds or 0
     raise UsageError(
         f"--budget {format_duration(budget_s)} is {budget_s * samples_per_s / run_samples:.2g} runs, too little to tell"
         f" a factor of 2 in the learning rate apart: that takes {least.runs:.2g} runs, at most"
-        f" {format_duration(least.seconds or 0)} here. Give --budget {math.ceil((least.seconds or 0) / 60)}min,"
+        f" {format_duration(least_s)} of training steps here. Give at least --budget {math.ceil(least_s / 60)}min,"
         " or keep the rule's learning rate"
     )
 

@@ -139,7 +139,7 @@ def lock_before_reading(engine: sqlalchemy.Engine) -> None:
     SQLite has no ``SELECT ... FOR UPDATE``, and Python's driver begins a transaction at the first write only: two
     workers would both read that a slot waits, and both take it.
     """
-    if engine.name == "sqlite":
+    if _is_file(engine.url):
         sqlalchemy.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
 

@@ -16,22 +16,26 @@ _BOOT, _NUMBERS = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/p
 def process_name(pid: int | None = None) -> str | None:
     """Machine, number and start of a process, this one if none is given; ``None`` if it is gone."""
     number = os.getpid() if pid is None else pid
-    try:
-        process = psutil.Process(number)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return f"{_machine()}:{number}:{process.create_time():.0f}"
-    except psutil.Error:
-        return None
+    start_s = _start_s(number)
+    return None if start_s is None else f"{_machine()}:{number}:{start_s:.0f}"
 
 
 def is_gone(name: str) -> bool:
     """Whether the process has ended; what goes on on another machine cannot be seen from here, so never there."""
-    machine, pid, start_s = name.rsplit(":", 2)
+    machine, pid, named_s = name.rsplit(":", 2)
     if machine != _machine():
         return False
-    found = process_name(int(pid))
-    return found is None or abs(int(found.rpartition(":")[2]) - int(start_s)) > _CLOCK_STEP_S
+    start_s = _start_s(int(pid))
+    return start_s is None or abs(start_s - int(named_s)) > _CLOCK_STEP_S
+
+
+def _start_s(pid: int) -> float | None:
+    """Unix time at which the process started; ``None`` if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
 
 
 @functools.cache

@@ -22,6 +22,9 @@ from advisor.refine.search import refine
 from advisor.refine.study import Place, Space, open_study
 from advisor.refine.verdict import counted
 
+SPAWN = multiprocessing.get_context("spawn")
+SPACE = Space(lr_low=1e-5, lr_high=1e-1, proxy_samples=10, stops_early=False)
+
 
 def test_from_far_off_it_finds_the_optimum_and_from_there_it_keeps_it(tmp_path):
     far = task(tmp_path, trials=10, lr=1e-3 / 8, noise=0.002)
@@ -49,15 +52,13 @@ def test_the_same_task_again_trains_nothing(tmp_path):
     assert again.finalists == first.finalists
 
 
-SPAWN = multiprocessing.get_context("spawn")
-SPACE = Space(lr_low=1e-5, lr_high=1e-1, proxy_samples=10, stops_early=False)
-
-
 def test_workers_that_reach_for_a_slot_at_once_do_not_both_train_it(tmp_path):
     place = Place(url=file_url(tmp_path / "refine.db"), name="race")
     study = open_study(place, SPACE, [Slot(id=f"slot-{k}", lr=1e-3, seed=k) for k in range(6)])
     ready, trained_seeds = SPAWN.Barrier(2), SPAWN.SimpleQueue()
-    workers = [SPAWN.Process(target=unlucky_worker.hesitate, args=(place, SPACE, ready, trained_seeds)) for _ in "12"]
+    workers = [
+        SPAWN.Process(target=unlucky_worker.hesitate, args=(place, SPACE, ready, trained_seeds)) for _ in range(2)
+    ]
     for one in workers:
         one.start()
     for one in workers:
